@@ -1,0 +1,26 @@
+# `cmake --install` lays down the command, the module libraries with their headers, and a package
+# that other projects find with find_package(praxino).
+include(CMakePackageConfigHelpers)
+
+get_property(modules GLOBAL PROPERTY PRAXINO_MODULES)
+list(TRANSFORM modules PREPEND praxino_)
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/praxino)
+
+install(TARGETS praxino_cli RUNTIME)
+install(TARGETS praxino praxino_headers ${modules} EXPORT praxinoTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT praxinoTargets NAMESPACE praxino:: DESTINATION ${package})
+
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/praxinoConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/praxinoConfig.cmake INSTALL_DESTINATION ${package})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/praxinoConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/praxinoConfig.cmake ${PROJECT_BINARY_DIR}/praxinoConfigVersion.cmake
+  ${CMAKE_CURRENT_LIST_DIR}/FindLibTorch.cmake DESTINATION ${package})
+
+# Every public header compiles alone: cmake --build build --target verify_headers
+if(TARGET all_verify_interface_header_sets)
+  add_custom_target(verify_headers DEPENDS all_verify_interface_header_sets)
+endif()
