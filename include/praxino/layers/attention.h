@@ -1,0 +1,62 @@
+#pragma once
+// Multi-head attention with QK-norm, rotary positions and grouped key/value heads, along one of three ways.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "praxino/layers/cache.h"
+#include "praxino/layers/linear.h"
+#include "praxino/ops/attention.h"
+#include "praxino/ops/rope.h"
+
+namespace praxino {
+
+enum class AttentionKind { kSpace, kTime, kFrameCausal };
+
+struct AttentionShape {
+  AttentionKind kind = AttentionKind::kSpace;
+  int64_t width = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  ops::FrameWindow window = {};
+  int64_t head_width() const { return width / heads; }
+};
+
+/// The positions of queries and keys: one row a token, S K/2 (S = N inside a frame, T N else).
+struct AttentionPositions {
+  ops::RopeTable queries;
+  ops::RopeTable keys;
+};
+
+/// One new frame over a cache: `slot` receives it, `used` slots are seen. keys: positions of used * N tokens.
+struct CachedFrame {
+  int64_t slot = 0;
+  int64_t used = 0;
+};
+
+/// Thread-safe for inference.
+class Attention {
+ public:
+  Attention(const ParameterScope& scope, const AttentionShape& shape);
+  /// x: B T N D (normalized and modulated) -> B T N D in x's dtype.
+  at::Tensor forward(const at::Tensor& x, const AttentionPositions& positions) const;
+  /// x: B 1 N D. Time and frame-causal kinds write into `cache`; kSpace ignores it.
+  at::Tensor step(const at::Tensor& x, const AttentionPositions& positions, const CachedFrame& frame,
+                  LayerCache& cache) const;
+  const AttentionShape& shape() const { return shape_; }
+
+ private:
+  struct Heads {
+    at::Tensor q, k, v;  // B T N H K, B T N G K
+  };
+  Heads project(const at::Tensor& x) const;
+  at::Tensor rotated(const at::Tensor& x, const at::Tensor& gain, const ops::RopeTable& table) const;
+  at::Tensor merge(const at::Tensor& attended, const at::Tensor& like) const;
+
+  AttentionShape shape_;
+  Linear query_, key_, value_, output_;
+  at::Tensor query_gain_, key_gain_;
+};
+
+}  // namespace praxino

@@ -1,0 +1,49 @@
+#pragma once
+// One block of the transformer: attention and feed-forward, each behind a norm that the frame's condition modulates.
+
+#include <ATen/core/Tensor.h>
+
+#include "praxino/layers/attention.h"
+#include "praxino/layers/linear.h"
+
+namespace praxino {
+
+/// SwiGLU: down(silu(a) * b), [a | b] = up(x). The hidden width is 2/3 of ratio * width, rounded up to 16, so that it costs
+/// what a plain feed-forward of that ratio costs.
+class FeedForward {
+ public:
+  FeedForward(const ParameterScope& scope, int64_t width, double ratio);
+  at::Tensor forward(const at::Tensor& x) const;
+  int64_t hidden() const { return down_.weight.size(1); }
+
+ private:
+  Linear up_, down_;
+};
+
+struct BlockShape {
+  AttentionShape attention;
+  double mlp_ratio = 4;
+  at::ScalarType compute = at::kFloat;  // dtype of matrix products
+};
+
+/// Thread-safe for inference. x: B T N D float32; condition: B T D float32 (after its activation).
+class Block {
+ public:
+  Block(const ParameterScope& scope, const BlockShape& shape);
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& condition, const AttentionPositions& positions) const;
+  at::Tensor step(const at::Tensor& x, const at::Tensor& condition, const AttentionPositions& positions,
+                  const CachedFrame& frame, LayerCache& cache) const;
+  const Attention& attention() const { return attention_; }
+  const FeedForward& feed_forward() const { return feed_forward_; }
+
+ private:
+  template <class Attend>
+  at::Tensor run(const at::Tensor& x, const at::Tensor& condition, Attend attend) const;
+
+  at::ScalarType compute_;
+  Linear modulation_;
+  Attention attention_;
+  FeedForward feed_forward_;
+};
+
+}  // namespace praxino

@@ -1,0 +1,27 @@
+#pragma once
+// A learned matrix, with or without a bias.
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+#include "praxino/layers/parameters.h"
+
+namespace praxino {
+
+struct LinearOptions {
+  bool bias = false;
+  double deviation = -1;  // of the initial weights; below 0: 1 / sqrt(in)
+  ParameterRole role = ParameterRole::kMatrix;
+};
+
+/// Thread-safe for inference. weight: out in.
+struct Linear {
+  at::Tensor weight;
+  at::Tensor bias;
+  Linear() = default;
+  Linear(const ParameterScope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
+  at::Tensor operator()(const at::Tensor& x) const;  // computes in x's dtype (ops/linear.h)
+};
+
+}  // namespace praxino

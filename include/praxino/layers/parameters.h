@@ -1,0 +1,69 @@
+#pragma once
+// Named parameters. Layers are plain structs that hold tensor handles; what owns the list is one
+// Parameters object. (torch::nn::Module would bring 267,000 lines of headers and string-keyed
+// children for the same.)
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace praxino {
+
+/// How an optimizer treats a parameter.
+enum class ParameterRole {
+  kMatrix,      // [out, in] inside the blocks: Muon, weight decay
+  kProjection,  // matrices at the border (in, out, conditioning): AdamW, weight decay
+  kVector,      // gains, biases, embeddings, registers: AdamW, no decay
+};
+
+struct Parameter {
+  std::string name;  // module path: "blocks.0.attention.query.weight"
+  at::Tensor value;  // leaf, requires_grad, float32 (the master)
+  ParameterRole role = ParameterRole::kMatrix;
+};
+
+/// All parameters of a model, in order of use. Handles stay valid: values are only ever changed in
+/// place.
+class Parameters {
+ public:
+  /// Adds and returns the handle. Takes over the memory of `initial` (float32, any device): do not
+  /// use it elsewhere. A name twice is a programming error (c10::Error).
+  at::Tensor add(std::string name, at::Tensor initial, ParameterRole role);
+  const std::vector<Parameter>& all() const { return all_; }
+  const Parameter* find(std::string_view name) const;
+  int64_t count() const;  // elements in all
+  std::vector<at::Tensor> values() const;
+
+ private:
+  std::vector<Parameter> all_;
+  std::map<std::string, size_t, std::less<>> index_;
+};
+
+/// Where layers make their parameters: a prefix, a device and the generator of initial values.
+/// Values are drawn on the CPU (a CPU generator) and moved, so that a seed gives the same model on
+/// every device.
+class ParameterScope {
+ public:
+  ParameterScope(Parameters& parameters, at::Generator generator, at::Device device,
+                 std::string prefix = {});
+  ParameterScope child(std::string_view name) const;  // prefix + name + "."
+  at::Tensor zeros(std::string_view name, at::IntArrayRef shape, ParameterRole role) const;
+  at::Tensor ones(std::string_view name, at::IntArrayRef shape, ParameterRole role) const;
+  at::Tensor normal(std::string_view name, at::IntArrayRef shape, double deviation,
+                    ParameterRole role) const;
+
+ private:
+  at::Tensor add(std::string_view name, const at::Tensor& on_cpu, ParameterRole role) const;
+  Parameters* parameters_;  // borrowed
+  at::Generator generator_;
+  at::Device device_;
+  std::string prefix_;
+};
+
+}  // namespace praxino

@@ -1,0 +1,18 @@
+#include "praxino/layers/linear.h"
+
+#include <cmath>
+
+#include "praxino/ops/linear.h"
+
+namespace praxino {
+
+Linear::Linear(const ParameterScope& scope, int64_t in, int64_t out, const LinearOptions& options) {
+  const double deviation = options.deviation < 0 ? 1.0 / std::sqrt(static_cast<double>(in)) : options.deviation;
+  weight = deviation == 0 ? scope.zeros("weight", {out, in}, options.role)
+                          : scope.normal("weight", {out, in}, deviation, options.role);
+  if (options.bias) bias = scope.zeros("bias", {out}, ParameterRole::kVector);
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return ops::linear(x, weight, bias); }
+
+}  // namespace praxino

@@ -1,0 +1,73 @@
+#include "praxino/layers/parameters.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace praxino {
+
+at::Tensor Parameters::add(std::string name, at::Tensor initial, ParameterRole role) {
+  TORCH_CHECK(initial.defined() && initial.scalar_type() == at::kFloat, "parameter ", name,
+              ": the initial value must be float32");
+  TORCH_CHECK(find(name) == nullptr, "parameter ", name, " is added twice");
+  at::Tensor value = initial.detach().contiguous();
+  value.requires_grad_(true);
+  index_.emplace(name, all_.size());
+  all_.push_back({std::move(name), value, role});
+  return value;
+}
+
+const Parameter* Parameters::find(std::string_view name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &all_[found->second];
+}
+
+int64_t Parameters::count() const {
+  int64_t total = 0;
+  for (const Parameter& parameter : all_) total += parameter.value.numel();
+  return total;
+}
+
+std::vector<at::Tensor> Parameters::values() const {
+  std::vector<at::Tensor> values;
+  values.reserve(all_.size());
+  for (const Parameter& parameter : all_) values.push_back(parameter.value);
+  return values;
+}
+
+ParameterScope::ParameterScope(Parameters& parameters, at::Generator generator, at::Device device,
+                               std::string prefix)
+    : parameters_(&parameters),
+      generator_(std::move(generator)),
+      device_(device),
+      prefix_(std::move(prefix)) {}
+
+ParameterScope ParameterScope::child(std::string_view name) const {
+  return {*parameters_, generator_, device_, prefix_ + std::string(name) + "."};
+}
+
+at::Tensor ParameterScope::add(std::string_view name, const at::Tensor& on_cpu,
+                               ParameterRole role) const {
+  return parameters_->add(prefix_ + std::string(name), on_cpu.to(device_), role);
+}
+
+at::Tensor ParameterScope::zeros(std::string_view name, at::IntArrayRef shape,
+                                 ParameterRole role) const {
+  return add(name, at::zeros(shape, at::kFloat), role);
+}
+
+at::Tensor ParameterScope::ones(std::string_view name, at::IntArrayRef shape,
+                                ParameterRole role) const {
+  return add(name, at::ones(shape, at::kFloat), role);
+}
+
+at::Tensor ParameterScope::normal(std::string_view name, at::IntArrayRef shape, double deviation,
+                                  ParameterRole role) const {
+  return add(name, at::empty(shape, at::kFloat).normal_(0, deviation, generator_), role);
+}
+
+}  // namespace praxino

@@ -1,0 +1,290 @@
+#include "praxino/model/world_model.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include "action_encoder.h"
+#include "praxino/layers/block.h"
+#include "praxino/layers/checkpointing.h"
+#include "praxino/layers/embeddings.h"
+#include "praxino/ops/norm.h"
+
+namespace praxino {
+namespace {
+
+constexpr int64_t kSignalFeatures = 64;
+constexpr int64_t kGateFeatures = 16;
+
+
+AttentionShape attention_shape(const ModelConfig& c, int64_t layer, int64_t clip_frames) {
+  AttentionShape shape{.width = c.width, .heads = c.heads, .kv_heads = c.kv_heads > 0 ? c.kv_heads : c.heads};
+  shape.window = {.window = c.window > 0 ? c.window : clip_frames, .sinks = c.sinks};
+  if (c.attention == "frame_causal") {
+    shape.kind = AttentionKind::kFrameCausal;
+  } else {
+    shape.kind = (layer + 1) % c.time_every == 0 ? AttentionKind::kTime : AttentionKind::kSpace;
+  }
+  return shape;
+}
+
+}  // namespace
+
+struct KeyValueCache::State {
+  CacheSlots slots;
+  int64_t frames = 0;
+  std::vector<LayerCache> layers;  // undefined tensors for space layers
+  at::Tensor previous_z;           // B 1 N D
+  at::Tensor previous_signal;      // B 1
+};
+
+struct WorldModel::State {
+  ModelConfig config;
+  TokenGrid grid;
+  std::vector<ActionField> fields;
+  WorldModelOptions options;
+  Parameters parameters;
+  // Members in order of use, which is their order in a checkpoint.
+  Linear input;
+  at::Tensor places;     // N D: learned position in the picture
+  at::Tensor registers;  // R D
+  std::vector<SmallMlp> signal;
+  std::vector<ActionEncoder> actions;
+  std::vector<Block> blocks;
+  Linear head_modulation, head;
+  Linear gates;
+
+  int64_t tokens() const { return config.registers + grid.count(); }  // of a frame, registers first
+  at::ScalarType compute() const { return options.bf16 ? at::kBFloat16 : at::kFloat; }
+
+  void build();
+  at::Tensor embed(const at::Tensor& z) const;
+  at::Tensor condition(const at::Tensor& signal_BT, const ActionBatch& batch) const;
+  at::Tensor grid_positions(const std::vector<int64_t>& times) const;
+  AttentionPositions positions(AttentionKind kind, const std::vector<int64_t>& queries,
+                               const std::vector<int64_t>& keys) const;
+  at::Tensor predict(const at::Tensor& x, const at::Tensor& condition) const;
+  at::Tensor skip(const at::Tensor& z, const at::Tensor& signal, const at::Tensor& previous_z,
+                  const at::Tensor& previous_signal) const;
+};
+
+void WorldModel::State::build() {
+  const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
+  const ParameterScope scope(parameters, generator, options.device);
+  const LinearOptions border{.bias = true, .role = ParameterRole::kProjection};
+  const LinearOptions silent{.bias = true, .deviation = 0, .role = ParameterRole::kProjection};
+  const int64_t d = config.width;
+  input = Linear(scope.child("input"), grid.width, d, border);
+  places = scope.normal("places", {grid.count(), d}, 0.02, ParameterRole::kVector);
+  if (config.registers > 0) registers = scope.normal("registers", {config.registers, d}, 0.02, ParameterRole::kVector);
+  signal.emplace_back(scope.child("signal"), kSignalFeatures, d);
+  actions.emplace_back(scope.child("actions"), fields, d);
+  for (int64_t i = 0; i < config.depth; ++i) {
+    const BlockShape shape{.attention = attention_shape(config, i, options.clip_frames),
+                           .mlp_ratio = config.mlp_ratio, .compute = compute()};
+    blocks.emplace_back(scope.child("blocks." + std::to_string(i)), shape);
+  }
+  head_modulation = Linear(scope.child("head_modulation"), d, 2 * d, silent);
+  head = Linear(scope.child("head"), d, grid.width, silent);
+  if (config.temporal_preconditioning) gates = Linear(scope.child("gates"), 2 * kGateFeatures, 2, silent);
+}
+
+// B T N D of the tokenizer -> B T (R + N) width
+at::Tensor WorldModel::State::embed(const at::Tensor& z) const {
+  const at::Tensor x = input(z) + places;
+  if (!registers.defined()) return x;
+  return at::cat({registers.expand({z.size(0), z.size(1), config.registers, config.width}), x}, 2);
+}
+
+at::Tensor WorldModel::State::condition(const at::Tensor& signal_BT, const ActionBatch& batch) const {
+  return at::silu(signal.front().forward(fourier_features(signal_BT, kSignalFeatures)) +
+                  actions.front().forward(batch.values, batch.known));
+}
+
+// (time, row, column) of every token of frames at `times`: (T (R + N)) 3. Registers sit at the picture's middle.
+at::Tensor WorldModel::State::grid_positions(const std::vector<int64_t>& times) const {
+  const auto floats = at::TensorOptions().dtype(at::kFloat).device(options.device);
+  const at::Tensor index = at::arange(grid.count(), floats);
+  const at::Tensor row = (index / static_cast<double>(grid.columns)).floor();
+  const at::Tensor column = index - row * static_cast<double>(grid.columns);
+  at::Tensor place = at::stack({row, column}, 1);
+  if (config.registers > 0) place = at::cat({place.mean(0, true).expand({config.registers, 2}), place}, 0);
+  const int64_t t = static_cast<int64_t>(times.size());
+  const at::Tensor time = at::tensor(times, floats).repeat_interleave(tokens()).unsqueeze(1);
+  return at::cat({time, place.repeat({t, 1})}, 1);
+}
+
+AttentionPositions WorldModel::State::positions(AttentionKind kind, const std::vector<int64_t>& queries,
+                                                const std::vector<int64_t>& keys) const {
+  const int64_t k = config.width / config.heads;
+  const ops::RopeSplit split = kind == AttentionKind::kSpace  ? ops::rope_split_space(k)
+                               : kind == AttentionKind::kTime ? ops::rope_split_time(k)
+                                                              : ops::rope_split_video(k);
+  const ops::RopeTable q = ops::rope_table(grid_positions(queries), split, config.rope_base);
+  return {.queries = q, .keys = queries == keys ? q : ops::rope_table(grid_positions(keys), split, config.rope_base)};
+}
+
+// Drops the registers and leaves the blocks: B T (R + N) width -> B T N D of the tokenizer.
+at::Tensor WorldModel::State::predict(const at::Tensor& x, const at::Tensor& condition) const {
+  const at::Tensor own = x.narrow(2, config.registers, grid.count());
+  const std::vector<at::Tensor> m = head_modulation(condition).chunk(2, -1);
+  return head(ops::norm_modulate(own, m[0], m[1], at::kFloat));
+}
+
+// Temporal preconditioning: what can be said without a network, a * z + b * previous frame, with gates that know how
+// noisy both are. They start at nothing.
+at::Tensor WorldModel::State::skip(const at::Tensor& z, const at::Tensor& signal_BT, const at::Tensor& previous_z,
+                                   const at::Tensor& previous_signal) const {
+  const at::Tensor features = at::cat(
+      {fourier_features(signal_BT / 4, kGateFeatures), fourier_features(previous_signal / 4, kGateFeatures)}, -1);
+  const at::Tensor ab = gates(features).unsqueeze(-1);  // B T 2 1
+  return z * ab.narrow(2, 0, 1) + previous_z * ab.narrow(2, 1, 1);
+}
+
+WorldModel::WorldModel(const ModelConfig& config, const TokenGrid& grid, std::vector<ActionField> fields,
+                       const WorldModelOptions& options)
+    : state_(std::make_unique<State>()) {
+  state_->config = config;
+  state_->grid = grid;
+  state_->fields = std::move(fields);
+  state_->options = options;
+  state_->build();
+}
+
+WorldModel::~WorldModel() = default;
+
+at::Tensor WorldModel::forward(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions) const {
+  const State& s = *state_;
+  const int64_t t = z.size(1);
+  std::vector<int64_t> times(static_cast<size_t>(t));
+  for (int64_t i = 0; i < t; ++i) times[static_cast<size_t>(i)] = i;
+  const AttentionPositions space = s.positions(AttentionKind::kSpace, {0}, {0});
+  const AttentionKind other_kind = s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
+  const AttentionPositions other = s.positions(other_kind, times, times);
+
+  const at::Tensor condition = s.condition(signal, actions);
+  at::Tensor x = s.embed(z);
+  for (const Block& block : s.blocks) {
+    const AttentionPositions& at_kind = block.attention().shape().kind == AttentionKind::kSpace ? space : other;
+    const auto run = [&block, at_kind](const at::Tensor& in, const at::Tensor& c) { return block.forward(in, c, at_kind); };
+    x = s.config.activation_checkpointing && at::GradMode::is_enabled() ? checkpointed(run, x, condition)
+                                                                         : run(x, condition);
+  }
+  at::Tensor prediction = s.predict(x, condition);
+  if (s.config.temporal_preconditioning) {
+    const auto shifted = [](const at::Tensor& v) {  // frame t sees t - 1; before the first: nothing
+      return at::cat({v.new_zeros(v.narrow(1, 0, 1).sizes()), v.narrow(1, 0, v.size(1) - 1)}, 1);
+    };
+    prediction = prediction + s.skip(z, signal, shifted(z), shifted(signal));
+  }
+  return prediction;
+}
+
+std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t window) const {
+  const State& s = *state_;
+  auto cache = std::make_unique<KeyValueCache::State>();
+  const ops::FrameWindow seen = s.blocks.front().attention().shape().window;
+  cache->slots = {.window = window > 0 ? window : seen.window, .sinks = seen.sinks};
+  const auto options = at::TensorOptions().dtype(at::kFloat).device(s.options.device);
+  for (const Block& block : s.blocks) {
+    const AttentionShape& shape = block.attention().shape();
+    LayerCache layer;
+    if (shape.kind != AttentionKind::kSpace) {
+      layer.keys = at::zeros({batch, cache->slots.capacity(), s.tokens(), shape.kv_heads, shape.head_width()}, options);
+      layer.values = at::zeros(layer.keys.sizes(), options);
+    }
+    cache->layers.push_back(std::move(layer));
+  }
+  cache->previous_z = at::zeros({batch, 1, s.grid.count(), s.grid.width}, options);
+  cache->previous_signal = at::zeros({batch, 1}, options);
+  return std::make_unique<KeyValueCache>(std::move(cache));
+}
+
+at::Tensor WorldModel::decode(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions,
+                              KeyValueCache& cache, bool append) const {
+  const State& s = *state_;
+  KeyValueCache::State& past = cache.state();
+  const std::vector<int64_t> order = past.slots.order(past.frames);
+  const CachedFrame frame{.slot = past.slots.slot(past.frames), .used = past.slots.used(past.frames)};
+  const std::vector<int64_t> own = {order[static_cast<size_t>(frame.slot)]};
+  const AttentionPositions space = s.positions(AttentionKind::kSpace, {0}, {0});
+  const AttentionKind other_kind = s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
+  const AttentionPositions other = s.positions(other_kind, own, order);
+
+  const at::Tensor condition = s.condition(signal, actions);
+  at::Tensor x = s.embed(z);
+  for (size_t i = 0; i < s.blocks.size(); ++i) {
+    const bool in_space = s.blocks[i].attention().shape().kind == AttentionKind::kSpace;
+    x = s.blocks[i].step(x, condition, in_space ? space : other, frame, past.layers[i]);
+  }
+  at::Tensor prediction = s.predict(x, condition);
+  if (s.config.temporal_preconditioning) {
+    prediction = prediction + s.skip(z, signal, past.previous_z, past.previous_signal);
+  }
+  if (append) {
+    past.previous_z.copy_(z);
+    past.previous_signal.copy_(signal);
+    ++past.frames;
+  }
+  return prediction;
+}
+
+Parameters& WorldModel::parameters() { return state_->parameters; }
+const Parameters& WorldModel::parameters() const { return state_->parameters; }
+const TokenGrid& WorldModel::grid() const { return state_->grid; }
+const std::vector<ActionField>& WorldModel::fields() const { return state_->fields; }
+
+double WorldModel::forward_flops(int64_t frames) const {
+  const State& s = *state_;
+  const auto count = [](const at::Tensor& t) { return static_cast<double>(t.numel()); };
+  const double f = static_cast<double>(frames), n = static_cast<double>(s.tokens());
+  const double d = static_cast<double>(s.config.width);
+  double flops = 2 * f * static_cast<double>(s.grid.count()) * (count(s.input.weight) + count(s.head.weight));
+  for (const Block& block : s.blocks) {
+    const AttentionShape& a = block.attention().shape();
+    const double matrices = 2 * d * d + 2 * d * static_cast<double>(a.kv_heads * a.head_width()) +
+                            3 * d * static_cast<double>(block.feed_forward().hidden());
+    double pairs = 0;  // query-key pairs of a clip
+    for (int64_t i = 0; i < frames; ++i) {
+      for (int64_t j = 0; j <= i; ++j) pairs += a.window.sees(i, j) ? 1 : 0;
+    }
+    if (a.kind == AttentionKind::kSpace) pairs = f * n * n;
+    if (a.kind == AttentionKind::kTime) pairs *= n;
+    if (a.kind == AttentionKind::kFrameCausal) pairs *= n * n;
+    flops += 2 * f * n * matrices + 4 * pairs * d + 2 * f * 6 * d * d;
+  }
+  return flops;
+}
+
+KeyValueCache::KeyValueCache(std::unique_ptr<State> state) : state_(std::move(state)) {}
+KeyValueCache::~KeyValueCache() = default;
+
+int64_t KeyValueCache::frames_seen() const { return state_->frames; }
+
+int64_t KeyValueCache::bytes() const {
+  int64_t total = static_cast<int64_t>(state_->previous_z.nbytes() + state_->previous_signal.nbytes());
+  for (const LayerCache& layer : state_->layers) {
+    if (layer.keys.defined()) total += static_cast<int64_t>(layer.keys.nbytes() + layer.values.nbytes());
+  }
+  return total;
+}
+
+std::unique_ptr<KeyValueCache> KeyValueCache::clone() const {
+  auto copy = std::make_unique<State>(*state_);
+  for (LayerCache& layer : copy->layers) {
+    if (!layer.keys.defined()) continue;
+    layer.keys = layer.keys.clone();
+    layer.values = layer.values.clone();
+  }
+  copy->previous_z = copy->previous_z.clone();
+  copy->previous_signal = copy->previous_signal.clone();
+  return std::make_unique<KeyValueCache>(std::move(copy));
+}
+
+}  // namespace praxino

@@ -1,0 +1,44 @@
+#include "praxino/ops/linear.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/linear.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace praxino::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Keeps bfloat16 copies of both operands for the backward pass; the weight's gradient leaves in float32.
+struct LinearBf16 : torch::autograd::Function<LinearBf16> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
+    const at::Tensor rounded = weight.to(at::kBFloat16);
+    ctx->save_for_backward({x, rounded});
+    return at::linear(x, rounded);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor& x = saved[0];
+    const at::Tensor& weight = saved[1];
+    const at::Tensor grad = grads[0].reshape({-1, weight.size(0)});
+    at::Tensor grad_x, grad_weight;
+    if (ctx->needs_input_grad(0)) grad_x = grad.mm(weight).view(x.sizes());
+    if (ctx->needs_input_grad(1)) {
+      grad_weight = grad.t().mm(x.reshape({-1, weight.size(1)})).to(at::kFloat);
+    }
+    return {grad_x, grad_weight};
+  }
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (x.scalar_type() == weight.scalar_type()) {
+    return at::linear(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
+  }
+  const at::Tensor y = LinearBf16::apply(x, weight);
+  return bias.defined() ? y + bias.to(y.scalar_type()) : y;
+}
+
+}  // namespace praxino::ops

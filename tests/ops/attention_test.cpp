@@ -1,0 +1,96 @@
+#include "praxino/ops/attention.h"
+
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/softmax.h>
+
+#include <cmath>
+
+#include "support/tensors.h"
+
+namespace praxino::ops {
+namespace {
+
+using testing::normal;
+using testing::relative_error;
+
+constexpr double kTolerance = 2e-5;
+
+// The definition, one query at a time. visible(tq, nq, tk, nk): whether the query sees the key.
+template <class Visible>
+at::Tensor by_definition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, Visible visible) {
+  const at::Tensor result = at::empty_like(q);
+  const int64_t t = q.size(1), n = q.size(2), heads = q.size(3), group = heads / k.size(3);
+  for (int64_t b = 0; b < q.size(0); ++b) {
+    for (int64_t i = 0; i < t * n * heads; ++i) {
+      const int64_t h = i % heads, nq = i / heads % n, tq = i / heads / n;
+      const at::Tensor query = q[b][tq][nq][h];
+      std::vector<at::Tensor> values;
+      std::vector<double> weights;
+      double total = 0;
+      for (int64_t tk = 0; tk < t; ++tk) {
+        for (int64_t nk = 0; nk < n; ++nk) {
+          if (!visible(tq, nq, tk, nk)) continue;
+          const double score = (query * k[b][tk][nk][h / group]).sum().item<double>();
+          weights.push_back(std::exp(score / std::sqrt(static_cast<double>(q.size(4)))));
+          total += weights.back();
+          values.push_back(v[b][tk][nk][h / group]);
+        }
+      }
+      at::Tensor sum = values[0] * (weights[0] / total);
+      for (size_t j = 1; j < values.size(); ++j) sum = sum + values[j] * (weights[j] / total);
+      result[b][tq][nq][h].copy_(sum);
+    }
+  }
+  return result;
+}
+
+struct Inputs {
+  at::Tensor q, k, v;
+};
+
+Inputs inputs(int64_t frames, int64_t heads, int64_t groups) {
+  return {normal({2, frames, 3, heads, 8}, 1), normal({2, frames, 3, groups, 8}, 2), normal({2, frames, 3, groups, 8}, 3)};
+}
+
+class Attention : public ::testing::TestWithParam<FrameWindow> {};
+
+TEST_P(Attention, AlongTimeEqualsItsDefinition) {
+  const Inputs in = inputs(6, 4, 2);
+  const at::Tensor want = by_definition(in.q, in.k, in.v, [&](int64_t tq, int64_t nq, int64_t tk, int64_t nk) {
+    return nq == nk && GetParam().sees(tq, tk);
+  });
+  EXPECT_LT(relative_error(time_attention(in.q, in.k, in.v, GetParam()), want), kTolerance);
+}
+
+TEST_P(Attention, OverEarlierFramesEqualsItsDefinition) {
+  const Inputs in = inputs(5, 2, 1);
+  const at::Tensor want = by_definition(in.q, in.k, in.v, [&](int64_t tq, int64_t, int64_t tk, int64_t) {
+    return GetParam().sees(tq, tk);
+  });
+  EXPECT_LT(relative_error(frame_causal_attention(in.q, in.k, in.v, GetParam()), want), kTolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(Windows, Attention,
+                         ::testing::Values(FrameWindow{}, FrameWindow{.window = 1}, FrameWindow{.window = 2},
+                                           FrameWindow{.window = 2, .sinks = 1}, FrameWindow{.window = 3, .sinks = 2},
+                                           FrameWindow{.window = 9}));
+
+TEST(Attention, InsideAFrameEqualsItsDefinition) {
+  const Inputs in = inputs(3, 4, 4);
+  const at::Tensor want =
+      by_definition(in.q, in.k, in.v, [](int64_t tq, int64_t, int64_t tk, int64_t) { return tq == tk; });
+  EXPECT_LT(relative_error(space_attention(in.q, in.k, in.v), want), kTolerance);
+}
+
+TEST(Attention, StepsEqualTheLastFrame) {
+  const Inputs in = inputs(4, 4, 2);
+  const at::Tensor last = in.q.narrow(1, 3, 1);
+  EXPECT_LT(relative_error(time_attention_step(last, in.k, in.v), time_attention(in.q, in.k, in.v, {}).narrow(1, 3, 1)),
+            kTolerance);
+  EXPECT_LT(relative_error(frame_causal_attention_step(last, in.k, in.v),
+                           frame_causal_attention(in.q, in.k, in.v, {}).narrow(1, 3, 1)),
+            kTolerance);
+}
+
+}  // namespace
+}  // namespace praxino::ops
