@@ -1,0 +1,29 @@
+#pragma once
+// Named tensors <-> safetensors files (praxino/base/safetensors.h). Thread-safe: no shared state.
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "praxino/base/safetensors.h"
+
+namespace praxino {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// Writes and syncs `path` (not atomically). Any dtype LibTorch and the format share, any device
+/// and strides; equal tensors give equal bytes. Throws praxino::Error naming file and tensor.
+WrittenFile save_tensors(const std::filesystem::path& path, const NamedTensors& tensors);
+/// CPU tensors that own their memory, in file order. Throws praxino::Error naming file and tensor.
+NamedTensors load_tensors(const std::filesystem::path& path);
+
+/// Copies by name: same name and same shape load; where `adapt` and only the first dimension
+/// differs, the common rows load. Returns the names in `target` that were not (or not fully)
+/// loaded, in order.
+std::vector<std::string> copy_tensors(const NamedTensors& source, const NamedTensors& target,
+                                      bool adapt = false);
+
+}  // namespace praxino

@@ -1,0 +1,73 @@
+#pragma once
+// Optimizers over Parameters: Muon for matrices inside the blocks, AdamW for the rest
+// (docs/recipes.md). What needs the values of a step (clipping, skipping) is decided on the device.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "praxino/config/run.h"
+#include "praxino/layers/parameters.h"
+
+namespace praxino {
+
+/// What happened in a step. Scalars stay on the device, so that logging never waits for it.
+struct StepStats {
+  at::Tensor gradient_norm;  // over all gradients, before clipping
+  at::Tensor skipped;  // 1.0 when loss or gradients were not finite and nothing changed, else 0.0
+  double learning_rate = 0;  // of config.lr's group
+};
+
+/// Owns the moments. Not thread-safe. At most four virtual functions.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  /// One step from the gradients of the parameters, at `rate` times the peak learning rates. `loss`
+  /// (a scalar) joins the finiteness check: where it or the gradient norm is not finite, weights,
+  /// moments and step count keep every bit (decided on the device, no synchronisation).
+  /// A gradient that is not defined counts as zero: decay and momentum go on. All of them undefined
+  /// is a programming error (c10::Error). Gradients are cleared to undefined afterwards.
+  virtual StepStats step(const at::Tensor& loss, double rate) = 0;
+  /// Everything but the weights, by name: "momentum.<parameter>", "exp_avg.<parameter>",
+  /// "exp_avg_sq.<parameter>", "steps". The tensors are the live ones: copy into them to restore.
+  virtual std::vector<std::pair<std::string, at::Tensor>> state() const = 0;
+};
+
+/// Manages the parameters that require a gradient now; the others are frozen and left alone.
+/// `parameters` is borrowed and must outlive the optimizer.
+std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters);
+
+/// The learning-rate factor in [0, 1] at `progress` (0 at the first step, 1 at the end of the run)
+/// for step number `step` (from 0; warm-up counts steps).
+double schedule_factor(const OptimConfig& config, int64_t step, double progress);
+
+/// Exponential moving average of the weights, in float32: e <- decay * e + (1 - decay) * w,
+/// unchanged to the bit after a skipped step. Early on decay is min(decay, (1 + n) / (10 + n))
+/// after n updates, so that the start is forgotten. Not thread-safe.
+class Ema {
+ public:
+  /// Borrows `parameters`; the average starts as a copy of them. decay 0: off, everything below is
+  /// a no-op and state() is empty.
+  Ema(double decay, const Parameters& parameters);
+  /// `skipped` is StepStats::skipped of the step just taken.
+  void update(const at::Tensor& skipped);
+  bool enabled() const { return decay_ > 0; }
+  /// The live averages by parameter name, and "updates": copy into them to restore.
+  std::vector<std::pair<std::string, at::Tensor>> state() const;
+  /// Exchanges the averaged weights with the live ones (call again to undo). While they are
+  /// exchanged, update() and state() are programming errors (c10::Error).
+  void swap();
+
+ private:
+  double decay_;
+  bool swapped_ = false;
+  const Parameters* parameters_;
+  std::vector<at::Tensor> average_;
+  at::Tensor updates_;
+};
+
+}  // namespace praxino

@@ -1,0 +1,129 @@
+#include "checkpoint/manifest.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+
+#include "praxino/base/error.h"
+#include "praxino/base/file.h"
+
+namespace praxino {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr uint64_t kLargestManifest = uint64_t{1} << 24;
+constexpr std::string_view kFormat = "praxino-checkpoint";
+constexpr int64_t kVersion = 1;
+constexpr size_t kLongestName = 200;
+
+/// The last line: no byte before it can change unnoticed, and its own bytes are all known.
+std::string seal(std::string_view body) {
+  return " \"seal\": \"" + xxh3_128(body).hex() + "\"\n}\n";
+}
+
+Hash128 parse_hash(const std::string& hex) {
+  const bool plain = hex.size() == 32 && hex.find_first_not_of("0123456789abcdef") == hex.npos;
+  if (!plain) fail("'{}' is not a hash of 32 hexadecimal digits", hex);
+  return {.low = std::stoull(hex.substr(16), nullptr, 16),
+          .high = std::stoull(hex.substr(0, 16), nullptr, 16)};
+}
+
+ManifestEntry parse_entry(const Json& json) {
+  ManifestEntry entry;
+  entry.name = json.at("name").get<std::string>();
+  if (!is_plain_name(entry.name) || entry.name == kManifestName) {
+    fail("the file name '{}' is not allowed", entry.name);
+  }
+  if (!json.at("size").is_number_unsigned())
+    fail("the size of '{}' is not a whole number", entry.name);
+  entry.file.size = json.at("size").get<uint64_t>();
+  entry.file.hash = parse_hash(json.at("xxh3_128").get<std::string>());
+  return entry;
+}
+
+Manifest parse(const std::string& text) {
+  const size_t tail = seal("").size();
+  if (text.size() < tail) fail("it has only {} bytes", text.size());
+  const std::string_view body = std::string_view(text).substr(0, text.size() - tail);
+  if (seal(body) != std::string_view(text).substr(body.size())) {
+    fail("its bytes do not match its seal");
+  }
+  const Json json = Json::parse(text);
+  if (json.at("format") != kFormat) fail("it is not of format {}", kFormat);
+  if (json.at("version") != kVersion) {
+    fail("version {} is unknown to this build, which reads version {}", json.at("version").dump(),
+         kVersion);
+  }
+  Manifest manifest;
+  if (!json.at("step").is_number_unsigned()) fail("its step is not a whole number");
+  manifest.step = json.at("step").get<int64_t>();
+  std::set<std::string> seen;
+  for (const Json& item : json.at("files")) {
+    manifest.files.push_back(parse_entry(item));
+    if (!seen.insert(manifest.files.back().name).second) {
+      fail("it lists '{}' twice", manifest.files.back().name);
+    }
+  }
+  return manifest;
+}
+
+}  // namespace
+
+bool is_plain_name(std::string_view name) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= kLongestName && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), plain);
+}
+
+std::string print_manifest(const Manifest& manifest) {
+  std::string body = "{\n \"format\": " + Json(kFormat).dump() +
+                     ",\n \"version\": " + std::to_string(kVersion) +
+                     ",\n \"step\": " + std::to_string(manifest.step) + ",\n \"files\": [";
+  for (const ManifestEntry& entry : manifest.files) {
+    const Json line = {
+        {"name", entry.name}, {"size", entry.file.size}, {"xxh3_128", entry.file.hash.hex()}};
+    body += (&entry == &manifest.files.front() ? "\n  " : ",\n  ") + line.dump();
+  }
+  body += "\n ],\n";
+  return body + seal(body);
+}
+
+Manifest read_manifest(const fs::path& directory) {
+  const fs::path path = directory / kManifestName;
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) {
+    fail("checkpoint file '{}' is missing", path.string());
+  }
+  const std::string text = read_file(path, kLargestManifest);
+  try {
+    return parse(text);
+  } catch (const Error& error) {
+    fail("checkpoint file '{}' is damaged: {}", path.string(), error.what());
+  } catch (const Json::exception& error) {
+    fail("checkpoint file '{}' is damaged: {}", path.string(), error.what());
+  }
+}
+
+std::string damage(const fs::path& directory, const ManifestEntry& entry) {
+  const fs::path path = directory / entry.name;
+  std::error_code code;
+  const fs::file_status status = fs::symlink_status(path, code);
+  if (!fs::exists(status)) return fmt::format("'{}' is missing", path.string());
+  if (!fs::is_regular_file(status)) return fmt::format("'{}' is not a regular file", path.string());
+  const uint64_t size = fs::file_size(path, code);
+  if (code || size != entry.file.size) {
+    return fmt::format("'{}' has {} bytes instead of {}", path.string(), size, entry.file.size);
+  }
+  if (hash_file(path) != entry.file.hash) {
+    return fmt::format("'{}' has changed since it was written (its hash differs)", path.string());
+  }
+  return {};
+}
+
+}  // namespace praxino

@@ -1,0 +1,37 @@
+#include "optim/adamw.h"
+
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/zeros_like.h>
+
+namespace praxino {
+
+AdamW::AdamW(Options options, const std::vector<Parameter>& parameters) : options_(options) {
+  for (const Parameter& parameter : parameters) {
+    names_.push_back(parameter.name);
+    parameters_.push_back(parameter.value);
+    first_.push_back(at::zeros_like(parameter.value.detach()));
+    second_.push_back(at::zeros_like(parameter.value.detach()));
+  }
+}
+
+void AdamW::step(const std::vector<at::Tensor>& gradients, const GradientCheck& check,
+                 const at::Tensor& steps, double rate) const {
+  if (parameters_.empty()) return;
+  // Every parameter takes every step, so one counter serves all. The kernel divides the gradients
+  // by grad_scale, which is the clipping, and changes nothing at all where found_inf is 1.
+  constexpr double kEpsilon = 1e-8;
+  const std::vector<at::Tensor> counters(parameters_.size(), steps);
+  at::_fused_adamw_(parameters_, gradients, first_, second_, /*max_exp_avg_sqs=*/{}, counters,
+                    options_.peak_rate * rate, options_.betas[0], options_.betas[1],
+                    options_.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false,
+                    check.divisor, check.skipped);
+}
+
+void AdamW::append_state(std::vector<std::pair<std::string, at::Tensor>>& state) const {
+  for (size_t i = 0; i < names_.size(); ++i) {
+    state.emplace_back("exp_avg." + names_[i], first_[i]);
+    state.emplace_back("exp_avg_sq." + names_[i], second_[i]);
+  }
+}
+
+}  // namespace praxino

@@ -1,0 +1,54 @@
+#pragma once
+// Muon (Jordan et al., 2024): momentum whose matrices are orthogonalised before they are applied.
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "optim/gradients.h"
+#include "praxino/layers/parameters.h"
+
+namespace praxino {
+
+/// Pushes the singular values of every matrix of a batch [G, rows, cols] towards 1 (they land
+/// between about 0.7 and 1.2): five quintic Newton-Schulz iterations. The products run in bfloat16
+/// where the device multiplies it natively, else in float32; the result is float32. Zeros stay
+/// zeros.
+at::Tensor orthogonalize(const at::Tensor& batch);
+
+/// m <- momentum m + (1 - momentum) g;  u = (1 - momentum) g + momentum m;
+/// w <- (1 - lr decay) w - lr sqrt(max(1, rows/cols)) orthogonalize(u).
+class Muon {
+ public:
+  struct Options {
+    double peak_rate = 0.01;
+    double momentum = 0.95;
+    double weight_decay = 0;
+  };
+  /// REQUIRES: every parameter has two dimensions (c10::Error).
+  Muon(Options options, const std::vector<Parameter>& parameters);
+  const std::vector<at::Tensor>& parameters() const { return parameters_; }
+  /// `gradients` as parameters().
+  void step(const std::vector<at::Tensor>& gradients, const GradientCheck& check,
+            double rate) const;
+  void append_state(std::vector<std::pair<std::string, at::Tensor>>& state) const;
+
+ private:
+  /// Parameters of one shape, whose products are batched.
+  struct Group {
+    std::vector<size_t> members;  // positions in parameters_
+    at::Tensor momentum;          // [members, rows, cols]
+  };
+  /// What is subtracted from the weights of a group: minus the scaled direction; -0 where skipped.
+  at::Tensor advance(const Group& group, const std::vector<at::Tensor>& gradients,
+                     const GradientCheck& check, double rate) const;
+
+  Options options_;
+  std::vector<std::string> names_;
+  std::vector<at::Tensor> parameters_;
+  std::vector<Group> groups_;
+};
+
+}  // namespace praxino

@@ -1,0 +1,101 @@
+#include <ATen/ops/full.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "small_model.h"
+
+namespace praxino {
+namespace {
+
+using testing::first_change;
+using testing::normal;
+using testing::small_model;
+using testing::snapshot;
+
+const at::Tensor kTaken = at::full({}, 0.0F);
+const at::Tensor kSkipped = at::full({}, 1.0F);
+
+void move_weights(const Parameters& parameters, uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  for (const Parameter& parameter : parameters.all()) {
+    parameter.value.add_(normal(parameter.value.sizes(), ++seed));
+  }
+}
+
+at::Tensor of(const Ema& ema, const std::string& name) {
+  for (const auto& [key, tensor] : ema.state()) {
+    if (key == name) return tensor;
+  }
+  return {};
+}
+
+TEST(Ema, FollowsTheFormulaWithItsWarmUp) {
+  const Parameters parameters = small_model();
+  Ema ema(0.5, parameters);
+  at::Tensor want = parameters.find("gain")->value.detach().to(at::kDouble);
+  for (int n = 0; n < 20; ++n) {
+    move_weights(parameters, 100 * n);
+    ema.update(kTaken);
+    const double decay = std::min(0.5, (1.0 + n) / (10.0 + n));
+    want = decay * want + (1 - decay) * parameters.find("gain")->value.detach().to(at::kDouble);
+  }
+  EXPECT_LT(testing::relative_error(of(ema, "gain"), want), 1e-6);
+  EXPECT_EQ(of(ema, "updates").item<float>(), 20);
+}
+
+TEST(Ema, KeepsEveryBitAfterASkippedStep) {
+  const Parameters parameters = small_model();
+  {
+    const at::NoGradGuard no_grad;
+    parameters.find("gain")->value.fill_(-0.0);
+  }
+  Ema ema(0.9, parameters);
+  move_weights(parameters, 7);
+  const auto before = snapshot(parameters, ema.state());
+  ema.update(kSkipped);
+  EXPECT_EQ(first_change(before, snapshot(parameters, ema.state())), "");
+}
+
+TEST(Ema, SwapsTheAveragesInAndBackToTheBit) {
+  const Parameters parameters = small_model();
+  Ema ema(0.9, parameters);
+  move_weights(parameters, 7);
+  ema.update(kTaken);
+  const auto before = snapshot(parameters, ema.state());
+  const at::Tensor average = of(ema, "gain").clone();
+  ema.swap();
+  EXPECT_TRUE(parameters.find("gain")->value.equal(average));
+  EXPECT_THROW(ema.update(kTaken), c10::Error);
+  EXPECT_THROW(ema.state(), c10::Error);
+  ema.swap();
+  EXPECT_EQ(first_change(before, snapshot(parameters, ema.state())), "");
+}
+
+TEST(Ema, GoesOnBitwiseFromCopiedState) {
+  const Parameters one = small_model();
+  const Parameters two = small_model();
+  Ema first(0.9, one);
+  move_weights(one, 3);
+  move_weights(two, 3);
+  first.update(kTaken);
+  Ema second(0.9, two);
+  const auto target = second.state();
+  for (size_t i = 0; i < target.size(); ++i) target[i].second.copy_(first.state()[i].second);
+  for (Ema* ema : {&first, &second}) ema->update(kTaken);
+  EXPECT_EQ(first_change(snapshot(one, first.state()), snapshot(two, second.state())), "");
+}
+
+TEST(Ema, IsNothingWhenItIsOff) {
+  const Parameters parameters = small_model();
+  Ema ema(0, parameters);
+  const auto before = snapshot(parameters, {});
+  EXPECT_FALSE(ema.enabled());
+  ema.update(kTaken);
+  ema.swap();
+  EXPECT_TRUE(ema.state().empty());
+  EXPECT_EQ(first_change(before, snapshot(parameters, {})), "");
+}
+
+}  // namespace
+}  // namespace praxino
