@@ -1,0 +1,27 @@
+#pragma once
+// Picture metrics with their conventions named. Pure functions, double precision, thread-safe.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace praxino::eval {
+
+/// What psnr() gives for equal frames, where the formula has no value.
+constexpr double kPsnrOfEqualFrames = 100.0;
+/// The shortest side that ssim() accepts: the taps of its window.
+constexpr int64_t kSsimWindow = 11;
+
+/// Peak signal-to-noise ratio in dB of each frame, range 255: 10 log10(255^2 / MSE), MSE over all
+/// pixels and channels; never more than kPsnrOfEqualFrames. a, b: ... C Y X, uint8 or float
+/// (0..255), same shape; the result is float64 and has the leading shape. NaN and shape mismatch
+/// throw praxino::Error. Mean PSNR everywhere in praxino is the mean of the PSNR of frames, not the
+/// PSNR of the mean MSE.
+at::Tensor psnr(const at::Tensor& a, const at::Tensor& b);
+
+/// Structural similarity after Wang et al. 2004: Gaussian window of 11 taps, sigma 1.5, valid
+/// region, biased covariance, K1 .01, K2 .03, range 255; per channel, then the mean. Same arguments
+/// and errors as psnr(); sides shorter than kSsimWindow throw praxino::Error.
+at::Tensor ssim(const at::Tensor& a, const at::Tensor& b);
+
+}  // namespace praxino::eval

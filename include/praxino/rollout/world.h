@@ -1,0 +1,63 @@
+#pragma once
+// A learned world: all the parts that a run or a checkpoint is made of, put together.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "praxino/config/actions.h"
+#include "praxino/config/run.h"
+#include "praxino/model/world_model.h"
+#include "praxino/objective/objective.h"
+#include "praxino/tokenizer/tokenizer.h"
+
+namespace praxino {
+
+/// Owns its parts. Thread-safe for reading once made.
+struct World {
+  RunConfig config;
+  std::vector<ActionField> fields;
+  DatasetConfig dataset;  // as trained on; dataset.actions == fields
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<WorldModel> model;
+  std::unique_ptr<Objective> objective;
+  at::Device device = at::Device(at::kCPU);
+  int64_t step = 0;       // of the checkpoint; 0: untrained
+  bool averaged = false;  // the weights are the averaged ones
+};
+
+/// "auto", "cpu", "cuda", "cuda:1" -> a device that exists; throws praxino::Error (usage) naming
+/// what was found instead.
+at::Device parse_device(const std::string& name);
+/// Whether matrix products run in bfloat16 for run.precision on that device (auto: what this
+/// processor multiplies natively).
+bool use_bf16(const std::string& precision, const at::Device& device);
+/// Lets the model use run.threads threads of the CPU (0: LibTorch's default, but no more than the
+/// usable cores). For the whole process.
+void use_threads(const RunSection& run);
+
+/// An untrained world on config.run.device.
+World build_world(const RunConfig& config, std::vector<ActionField> fields);
+
+struct LoadOptions {
+  std::optional<int64_t> step = {};  // default: the newest whole checkpoint
+  bool ema = true;                   // the averaged weights where there are some
+  std::string device = "auto";
+};
+/// From a run directory (runs/<name>), its checkpoints/, or one checkpoint directory. Reads only: a
+/// run that is being trained can be loaded. A damaged checkpoint is named in a warning and the one
+/// before it is taken, unless `step` asks for it. Throws praxino::Error saying what is missing,
+/// damaged or does not fit.
+World load_world(const std::filesystem::path& run_or_checkpoint, const LoadOptions& options = {});
+
+/// The run directory that such a path belongs to: where results are written.
+std::filesystem::path run_directory(const std::filesystem::path& run_or_checkpoint);
+
+/// Throws praxino::Error naming every difference when a data set's action fields are not those of
+/// the world.
+void check_fields(const World& world, const DatasetConfig& dataset);
+
+}  // namespace praxino

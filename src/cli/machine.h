@@ -1,0 +1,47 @@
+#pragma once
+// What `praxino doctor` sees of the machine. The parsers are pure, so that tests can show them
+// machines that are not at hand; the functions that read the real machine are thread-safe.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace praxino {
+
+struct Processor {
+  std::string name;
+  bool avx2 = false;
+  bool avx512 = false;
+  bool bf16 = false;  // multiplies bf16 natively (AVX512-BF16, AMX or Arm's BF16)
+  bool amx = false;   // AMX tiles for bf16
+};
+
+/// From the text of /proc/cpuinfo (x86 and Arm).
+Processor parse_processor(std::string_view cpuinfo);
+
+/// MemTotal and MemAvailable of /proc/meminfo in bytes; 0 where the text lacks them.
+struct Memory {
+  uint64_t total = 0;
+  uint64_t available = 0;
+};
+Memory parse_memory(std::string_view meminfo);
+
+/// What a launcher told this process: torchrun, Slurm, Open MPI or another MPI, in this order.
+struct Launch {
+  std::string launcher;
+  int64_t rank = 0;
+  int64_t ranks = 1;
+};
+using Environment = std::function<const char*(const char* name)>;  // as std::getenv
+std::optional<Launch> find_launch(const Environment& environment);
+
+Processor this_processor();
+Memory this_memory();
+
+/// "24.0 GiB"
+std::string format_bytes(uint64_t bytes);
+
+}  // namespace praxino

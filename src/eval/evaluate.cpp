@@ -1,0 +1,97 @@
+#include "praxino/eval/evaluate.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "eval/per_clip.h"
+#include "praxino/base/error.h"
+#include "praxino/eval/interval.h"
+
+namespace praxino {
+namespace {
+
+void check_clips(const World& world, const EvalClips& clips) {
+  const EvalConfig& eval = world.config.eval;
+  if (clips.count() < 1) fail("an evaluation needs at least one held-out clip");
+  if (clips.frames.size(1) != eval.context + eval.horizon) {
+    fail("the held-out clips have {} frames, but eval.context + eval.horizon is {} + {}",
+         clips.frames.size(1), eval.context, eval.horizon);
+  }
+}
+
+std::vector<std::string> settings_of(const World& world, const EvalClips& clips) {
+  const EvalConfig& eval = world.config.eval;
+  const ObjectiveConfig& objective = world.config.objective;
+  std::vector<std::string> lines;
+  lines.push_back(fmt::format(
+      "{} held-out clips: {} true frames given, then {} imagined ({} sampler steps, context noise "
+      "{}, seed {}), {} weights",
+      clips.count(), eval.context, eval.horizon, objective.sampler_steps, objective.context_noise,
+      eval.seed, world.averaged ? "averaged" : "plain"));
+  lines.emplace_back(
+      "psnr: dB, range 255, all channels of one frame, mean over frames and clips; equal frames "
+      "count 100");
+  lines.emplace_back(
+      "ssim: Gaussian window of 11, sigma 1.5, valid region, biased covariance, mean over "
+      "channels");
+  lines.emplace_back("copy: the last given frame repeated; gain: psnr minus copy, clip by clip");
+  lines.push_back(fmt::format("loss: as in training, on the first {} frames, {} noise draws a clip",
+                              loss_frames(world, clips), kLossDraws));
+  lines.emplace_back(actions_can_be_judged(world, clips)
+                         ? "delta psnr: true actions minus another clip's; shuffle ratio: loss "
+                           "with another clip's "
+                           "actions over loss; no-action gap: loss with hidden actions minus loss; "
+                           "all on the same noise"
+                         : "no metrics of actions: they need known actions and at least two clips");
+  lines.emplace_back("[low, high]: 95 % percentile bootstrap over clips, 2,000 resamples");
+  return lines;
+}
+
+}  // namespace
+
+EvalClips load_eval_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                          const std::vector<Span>& spans) {
+  const int64_t frames = config.eval.context + config.eval.horizon;
+  const std::vector<ClipPlan> plans =
+      spread_clips(config, *dataset, spans, frames, config.eval.clips);
+  return read_clips(config, std::move(dataset), plans);
+}
+
+EvalReport evaluate(const World& world, const EvalClips& clips) {
+  check_clips(world, clips);
+  EvalReport report;
+  const auto put = [&](const std::string& name, const eval::Interval& interval) {
+    report.metrics["eval/" + name] = interval.mean;
+    report.metrics["eval/" + name + "/low"] = interval.low;
+    report.metrics["eval/" + name + "/high"] = interval.high;
+  };
+
+  const LossFigures losses = measure_losses(world, clips);
+  put("loss", eval::mean_interval(losses.loss));
+  if (!losses.shuffled.empty()) {
+    put("action_shuffle_ratio", eval::ratio_interval(losses.shuffled, losses.loss));
+    std::vector<double> gap(losses.hidden);
+    for (size_t i = 0; i < gap.size(); ++i) gap[i] -= losses.loss[i];
+    put("no_action_gap", eval::mean_interval(gap));
+  }
+
+  RolloutFigures rollouts = measure_rollouts(world, clips);
+  for (const auto& [name, values] : rollouts.values) put(name, eval::mean_interval(values));
+  report.metrics["eval/n"] = static_cast<double>(clips.count());
+  report.dream = std::move(rollouts.dream);
+  report.settings = settings_of(world, clips);
+  return report;
+}
+
+std::vector<RolloutPictures> report_pictures(const World& world, const EvalClips& clips,
+                                             const EvalReport& report, int64_t rows) {
+  std::vector<RolloutPictures> pictures;
+  for (int64_t i = 0; i < std::min(rows, clips.count()); ++i) {
+    pictures.push_back({clips.names[static_cast<size_t>(i)], clips.frames[i], report.dream[i],
+                        world.config.eval.context, clips.actions[i], clips.known[i], world.fields});
+  }
+  return pictures;
+}
+
+}  // namespace praxino

@@ -1,0 +1,220 @@
+#include "praxino/rollout/world.h"
+
+#include <ATen/core/grad_mode.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "praxino/base/error.h"
+#include "praxino/base/file.h"
+#include "praxino/base/log.h"
+#include "praxino/checkpoint/store.h"
+#include "praxino/config/load.h"
+
+namespace praxino {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// At most eight problems, and how many more there are.
+std::string listed(const std::vector<std::string>& problems) {
+  constexpr size_t kShown = 8;
+  const size_t shown = std::min(kShown, problems.size());
+  std::string text = fmt::format(
+      "{}", fmt::join(problems.begin(), problems.begin() + static_cast<int64_t>(shown), "; "));
+  if (shown < problems.size()) text += fmt::format("; and {} more", problems.size() - shown);
+  return text;
+}
+
+bool is_checkpoint(const fs::path& folder) { return fs::exists(folder / "manifest.json"); }
+
+/// step-00000200 -> directory, the newest first. Read directly: a CheckpointStore is the writer's,
+/// and would tidy away what a run in progress is about to rename.
+std::map<int64_t, fs::path, std::greater<>> find_checkpoints(const fs::path& folder) {
+  constexpr std::string_view kPrefix = "step-";
+  std::map<int64_t, fs::path, std::greater<>> found;
+  if (!fs::is_directory(folder)) return found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kPrefix) || !entry.is_directory()) continue;
+    int64_t step = 0;
+    const auto [end, error] =
+        std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
+    if (error == std::errc{} && end == name.data() + name.size()) found[step] = entry.path();
+  }
+  return found;
+}
+
+void require_whole(const fs::path& checkpoint) {
+  const std::vector<std::string> problems = verify_checkpoint(checkpoint);
+  if (!problems.empty())
+    fail("checkpoint {} is damaged: {}", checkpoint.string(), listed(problems));
+}
+
+fs::path newest_whole(const std::map<int64_t, fs::path, std::greater<>>& checkpoints,
+                      const fs::path& folder) {
+  for (const auto& [step, directory] : checkpoints) {
+    const std::vector<std::string> problems = verify_checkpoint(directory);
+    if (problems.empty()) return directory;
+    log::warning("checkpoint {} is damaged ({}); trying the one before it", directory.string(),
+                 listed(problems));
+  }
+  fail("{}: none of the {} checkpoints is whole", folder.string(), checkpoints.size());
+}
+
+/// The verified checkpoint directory that a path and a wish for a step mean.
+fs::path choose_checkpoint(const fs::path& path, const std::optional<int64_t>& step) {
+  if (!fs::is_directory(path))
+    fail("{}: there is no such folder; give a run directory such as runs/<name>", path.string());
+  if (is_checkpoint(path)) {
+    if (step)
+      fail_usage("{} is one checkpoint already; to choose step {} give the run directory",
+                 path.string(), *step);
+    require_whole(path);
+    return path;
+  }
+  const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
+  const auto checkpoints = find_checkpoints(folder);
+  if (checkpoints.empty()) {
+    fail(
+        "{}: no checkpoint here (checkpoints/step-*); train the run first, or give the folder of "
+        "another run",
+        path.string());
+  }
+  if (!step) return newest_whole(checkpoints, folder);
+  const auto wanted = checkpoints.find(*step);
+  if (wanted == checkpoints.end()) {
+    std::vector<int64_t> steps;
+    for (const auto& [present, directory] : checkpoints) steps.push_back(present);
+    fail("{}: no checkpoint of step {}; there are {}", folder.string(), *step,
+         fmt::join(steps, ", "));
+  }
+  require_whole(wanted->second);
+  return wanted->second;
+}
+
+int64_t read_step(const fs::path& file) {
+  try {
+    return nlohmann::json::parse(read_file(file)).at("step").get<int64_t>();
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: cannot read the key 'step': {}", file.string(), error.what());
+  }
+}
+
+/// Copies the weights in, or names every tensor that does not fit.
+void load_weights(Parameters& parameters, const NamedTensors& weights, const fs::path& file) {
+  std::map<std::string, at::Tensor> stored(weights.begin(), weights.end());
+  std::vector<std::string> problems;
+  for (const Parameter& parameter : parameters.all()) {
+    const auto found = stored.find(parameter.name);
+    if (found == stored.end()) {
+      problems.push_back(fmt::format("'{}' is missing", parameter.name));
+    } else if (found->second.sizes() != parameter.value.sizes()) {
+      problems.push_back(fmt::format("'{}' is [{}] but the model's is [{}]", parameter.name,
+                                     fmt::join(found->second.sizes(), ", "),
+                                     fmt::join(parameter.value.sizes(), ", ")));
+    }
+    stored.erase(parameter.name);
+  }
+  for (const auto& [name, tensor] : stored)
+    problems.push_back(fmt::format("'{}' is not part of the model", name));
+  if (!problems.empty())
+    fail("{} does not fit the model of its own config.yaml: {}", file.string(), listed(problems));
+
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : weights) {
+    at::Tensor value = parameters.find(name)->value;
+    value.copy_(tensor);
+  }
+}
+
+/// Units are for people: a change of wording is no other action.
+std::vector<ActionField> without_units(std::vector<ActionField> fields) {
+  for (ActionField& field : fields) field.unit.clear();
+  return fields;
+}
+
+std::string described(const ActionField& field) {
+  return fmt::format("{} in [{}, {}] of size {}", field.kind, field.low, field.high, field.size);
+}
+
+}  // namespace
+
+World build_world(const RunConfig& config, std::vector<ActionField> fields) {
+  World world;
+  world.config = config;
+  world.fields = std::move(fields);
+  world.dataset.actions = world.fields;
+  world.device = parse_device(config.run.device);
+  world.tokenizer = make_tokenizer(config.tokenizer, config.data.size);
+  world.objective = make_objective(config.objective);
+  const WorldModelOptions options{.device = world.device,
+                                  .bf16 = use_bf16(config.run.precision, world.device),
+                                  .clip_frames = config.data.clip_frames,
+                                  .seed = static_cast<uint64_t>(config.run.seed)};
+  world.model =
+      std::make_unique<WorldModel>(config.model, world.tokenizer->grid(), world.fields, options);
+  return world;
+}
+
+World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) {
+  const fs::path directory = choose_checkpoint(run_or_checkpoint, options.step);
+  const fs::path config_file = directory / "config.yaml";
+  const fs::path dataset_file = directory / "dataset.yaml";
+  RunConfig config = parse_run(read_file(config_file), config_file.string());
+  config.run.device = options.device;
+  DatasetConfig dataset;
+  if (fs::exists(dataset_file))
+    dataset = parse_dataset(read_file(dataset_file), dataset_file.string());
+
+  World world = build_world(config, dataset.actions);
+  world.dataset = std::move(dataset);
+  world.step = read_step(directory / "state.json");
+  world.averaged = options.ema && fs::exists(directory / "ema.safetensors");
+  const fs::path weights = directory / (world.averaged ? "ema.safetensors" : "model.safetensors");
+  load_weights(world.model->parameters(), load_tensors(weights), weights);
+  log::info("loaded {} of step {} from {}", world.averaged ? "averaged weights" : "weights",
+            world.step, directory.string());
+  return world;
+}
+
+fs::path run_directory(const fs::path& run_or_checkpoint) {
+  // "runs/a/" ends in an empty name; without this its parent would be "runs/a".
+  const fs::path path =
+      run_or_checkpoint.has_filename() ? run_or_checkpoint : run_or_checkpoint.parent_path();
+  const fs::path folder = is_checkpoint(path) ? path.parent_path() : path;
+  return folder.filename() == "checkpoints" ? folder.parent_path() : folder;
+}
+
+void check_fields(const World& world, const DatasetConfig& dataset) {
+  const std::vector<ActionField> ours = without_units(world.fields),
+                                 theirs = without_units(dataset.actions);
+  const auto find = [](const std::vector<ActionField>& fields, const std::string& name) {
+    return std::find_if(fields.begin(), fields.end(),
+                        [&](const ActionField& field) { return field.name == name; });
+  };
+  std::vector<std::string> problems;
+  for (const ActionField& field : ours) {
+    const auto other = find(theirs, field.name);
+    if (other == theirs.end()) {
+      problems.push_back(fmt::format("the data set has no field '{}'", field.name));
+    } else if (!(*other == field)) {
+      problems.push_back(fmt::format("field '{}' was {} and is {}", field.name, described(field),
+                                     described(*other)));
+    }
+  }
+  for (const ActionField& field : theirs) {
+    if (find(ours, field.name) == ours.end()) {
+      problems.push_back(fmt::format("the world does not know the field '{}'", field.name));
+    }
+  }
+  if (problems.empty() && ours != theirs) problems.emplace_back("the fields come in another order");
+  if (!problems.empty()) {
+    fail("the data set's actions are not those that the world was trained on: {}",
+         listed(problems));
+  }
+}
+
+}  // namespace praxino

@@ -1,0 +1,57 @@
+#pragma once
+// What a run tells: log.jsonl and TensorBoard events for machines, lines for people, pictures of held-out rollouts.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device_scalars.h"
+#include "praxino/config/run.h"
+#include "praxino/data/dataset.h"
+#include "praxino/rollout/world.h"
+
+namespace praxino {
+
+/// Not thread-safe. Owns the files of one run directory except the checkpoints.
+class Report {
+ public:
+  /// Opens the logs at `step` (0: a new run), writes config.yaml.
+  Report(const std::filesystem::path& directory, const RunConfig& config, int64_t step);
+  ~Report();
+
+  /// One paragraph at the start: model size, data, device, where it resumes (-1: a new run).
+  void describe(const World& world, const Dataset& dataset, const Split& split, int64_t resumed_at);
+
+  /// Host-side facts of a step, known at once.
+  void stepped(int64_t step, double learning_rate, double wait_seconds, int64_t skipped_steps);
+  /// The device's scalars of a step, later: completes its line. Returns whether the step was skipped.
+  bool record(const ArrivedScalars& arrived);
+
+  /// Held-out evaluation of the weights as they are now: metrics, eval.json, samples/step-*.png.
+  void evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset, const std::vector<Span>& spans,
+                int64_t step);
+
+  /// Before a checkpoint: a log that survives a power cut reaches as far as the checkpoint.
+  void sync();
+  /// Newest value of every metric.
+  const std::map<std::string, double>& newest() const;
+  /// Values from a checkpoint, where nothing newer is known.
+  void seed(const std::map<std::string, double>& metrics);
+  std::string progress_text() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The first line in which two YAML texts differ: "model.width: 192 -> 256"; empty when they are equal.
+std::string first_difference(const std::string& before, const std::string& now);
+/// Renames a run directory to <name>.old-1, -2, ...; returns the new path.
+std::filesystem::path set_aside(const std::filesystem::path& directory);
+/// "128, 129, ... (16 samples)".
+std::string format_samples(const std::vector<int64_t>& samples);
+
+}  // namespace praxino

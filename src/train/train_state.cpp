@@ -1,0 +1,121 @@
+#include "train_state.h"
+
+#include <nlohmann/json.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "praxino/base/error.h"
+#include "praxino/base/log.h"
+#include "praxino/config/load.h"
+
+namespace praxino {
+namespace {
+
+constexpr const char* kOptimizerFile = "optimizer-00000-of-00001";
+constexpr int kStateFormat = 1;
+
+NamedTensors model_tensors(const World& world) {
+  NamedTensors tensors;
+  for (const Parameter& p : world.model->parameters().all()) tensors.emplace_back(p.name, p.value.detach());
+  return tensors;
+}
+
+// ema.safetensors is a model like any other; how often it was updated is the optimizer's business.
+struct EmaTensors {
+  NamedTensors weights;
+  NamedTensors counters;
+};
+
+EmaTensors ema_tensors(const Ema& ema) {
+  EmaTensors result;
+  for (const auto& [name, tensor] : ema.state()) {
+    if (name == "updates") {
+      result.counters.emplace_back("ema.updates", tensor);
+    } else {
+      result.weights.emplace_back(name, tensor);
+    }
+  }
+  return result;
+}
+
+NamedTensors optimizer_tensors(const TrainParts& parts) {
+  NamedTensors tensors = parts.optimizer.state();
+  if (!parts.ema.enabled()) return tensors;
+  for (const auto& counter : ema_tensors(parts.ema).counters) tensors.push_back(counter);
+  return tensors;
+}
+
+void restore_all(const TrainState& state, const std::string& file, const NamedTensors& target) {
+  const auto found = state.files.find(file);
+  if (found == state.files.end()) fail("checkpoint of step {}: {}.safetensors is missing", state.step, file);
+  const std::vector<std::string> missing = copy_tensors(found->second, target);
+  if (!missing.empty()) {
+    fail("checkpoint of step {}: {}.safetensors does not fit this run ({} of {} tensors, first {}); start over with "
+         "--fresh, or fine-tune into a new run with --from",
+         state.step, file, missing.size(), target.size(), missing.front());
+  }
+}
+
+}  // namespace
+
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const std::string& dataset_yaml) {
+  TrainState state;
+  state.step = counters.step;
+  state.files["model"] = model_tensors(parts.world);
+  state.files[kOptimizerFile] = optimizer_tensors(parts);
+  if (parts.ema.enabled()) state.files["ema"] = ema_tensors(parts.ema).weights;
+  nlohmann::ordered_json json;
+  json["format"] = kStateFormat;
+  json["step"] = counters.step;
+  json["seed"] = parts.world.config.run.seed;
+  json["config_hash"] = config_hash(parts.world.config);
+  json["data"] = {{"next_sample", counters.loader.next_sample},
+                  {"failed_clips", counters.loader.failed_clips},
+                  {"content_hash", fmt::format("{:016x}", counters.content_hash)}};
+  json["elapsed_seconds"] = counters.elapsed_seconds;
+  json["skipped_steps"] = counters.skipped_steps;
+  json["skipped_in_a_row"] = counters.skipped_in_a_row;
+  json["metrics"] = counters.metrics;
+  state.state_json = json.dump(2) + "\n";
+  state.texts["config.yaml"] = to_yaml(parts.world.config);
+  state.texts["dataset.yaml"] = dataset_yaml;
+  return state;
+}
+
+RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
+  restore_all(state, "model", model_tensors(parts.world));
+  restore_all(state, kOptimizerFile, optimizer_tensors(parts));
+  if (parts.ema.enabled()) restore_all(state, "ema", ema_tensors(parts.ema).weights);
+  RunCounters counters;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(state.state_json);
+    counters.step = json.at("step");
+    counters.elapsed_seconds = json.at("elapsed_seconds");
+    counters.skipped_steps = json.at("skipped_steps");
+    counters.skipped_in_a_row = json.at("skipped_in_a_row");
+    counters.loader.next_sample = json.at("data").at("next_sample");
+    counters.loader.failed_clips = json.at("data").at("failed_clips");
+    counters.content_hash = std::stoull(json.at("data").at("content_hash").get<std::string>(), nullptr, 16);
+    for (const auto& [name, value] : json.at("metrics").items()) {
+      if (value.is_number()) counters.metrics[name] = value;
+    }
+  } catch (const std::exception& error) {
+    fail("checkpoint of step {}: state.json cannot be read: {}", state.step, error.what());
+  }
+  return counters;
+}
+
+void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world) {
+  const World source = load_world(run_or_checkpoint, {.step = {}, .device = "cpu"});
+  const NamedTensors target = model_tensors(world);
+  const std::vector<std::string> missing = copy_tensors(model_tensors(source), target, /*adapt=*/true);
+  if (missing.size() == target.size()) {
+    fail("{}: none of its tensors fits this model; compare model.* of both configurations", run_or_checkpoint.string());
+  }
+  log::info("fine-tuning from {} (step {}): {} of {} tensors loaded", run_or_checkpoint.string(), source.step,
+            target.size() - missing.size(), target.size());
+  for (const std::string& name : missing) log::warning("not loaded, starts fresh: {}", name);
+}
+
+}  // namespace praxino

@@ -1,0 +1,42 @@
+#pragma once
+// Between the parts of a training run and one checkpoint.
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "praxino/checkpoint/store.h"
+#include "praxino/data/loader.h"
+#include "praxino/optim/optimizer.h"
+#include "praxino/rollout/world.h"
+
+namespace praxino {
+
+/// What a run counts besides its weights.
+struct RunCounters {
+  int64_t step = 0;
+  double elapsed_seconds = 0;  // of training, over all starts
+  int64_t skipped_steps = 0;
+  int64_t skipped_in_a_row = 0;
+  LoaderState loader;
+  uint64_t content_hash = 0;              // of the data set
+  std::map<std::string, double> metrics;  // newest evaluation, for `expect`
+};
+
+/// Borrows everything.
+struct TrainParts {
+  World& world;
+  Optimizer& optimizer;
+  Ema& ema;
+};
+
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const std::string& dataset_yaml);
+
+/// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming what is missing.
+RunCounters restore_state(const TrainState& state, const TrainParts& parts);
+
+/// Fine-tuning: loads what fits of a trained model (its averaged weights where there are some) and logs every tensor that
+/// was not loaded. Throws praxino::Error when nothing fits.
+void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world);
+
+}  // namespace praxino

@@ -1,0 +1,266 @@
+#include "praxino/train/trainer.h"
+
+#include <ATen/ops/zeros.h>
+
+#include <chrono>
+
+#include "device_scalars.h"
+#include "praxino/base/error.h"
+#include "praxino/base/file.h"
+#include "praxino/base/log.h"
+#include "praxino/base/progress.h"
+#include "praxino/base/signals.h"
+#include "praxino/config/load.h"
+#include "praxino/train/expect.h"
+#include "report.h"
+#include "train_state.h"
+
+namespace praxino {
+namespace {
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::shared_ptr<const Dataset> open_dataset(const DataConfig& data) {
+  return std::make_shared<const Dataset>(Dataset::open(data.path));
+}
+
+// What the weights and the data order depend on; the rest may change between two starts of one run.
+RunConfig essential(const RunConfig& config) {
+  RunConfig kept;
+  kept.run.name = config.run.name;
+  kept.run.seed = config.run.seed;
+  kept.data = config.data;
+  kept.data.workers = kept.data.ahead = 1;
+  kept.data.max_bad = 0;
+  kept.tokenizer = config.tokenizer;
+  kept.model = config.model;
+  kept.model.activation_checkpointing = false;
+  kept.optim.kind = config.optim.kind;
+  kept.optim.gradient_accumulation = config.optim.gradient_accumulation;
+  return kept;
+}
+
+void refuse_changed_run(const RunConfig& now, const TrainState& state, const std::filesystem::path& directory) {
+  const RunConfig before = parse_run(state.texts.at("config.yaml"), "config.yaml of the checkpoint");
+  const std::string difference = first_difference(to_yaml(essential(before)), to_yaml(essential(now)));
+  if (!difference.empty()) {
+    fail("{}: this run was trained with another configuration ({}); give run.name a new name, start over with --fresh, or "
+         "fine-tune into a new run with --from",
+         directory.string(), difference);
+  }
+}
+
+}  // namespace
+
+struct Trainer::State {
+  State(const RunConfig& c, const TrainOptions& options);
+  void open_directory(bool fresh);
+  bool resume();
+  void make_loader(const LoaderState& start);
+  double progress() const;
+  double elapsed() const { return counters.elapsed_seconds + (started > 0 ? now_seconds() - started : 0); }
+  void save();
+  void collect(bool wait);
+  void take(const ArrivedScalars& arrived);
+  void after_step(const StepStats& stats);
+  void evaluate_now();
+  int finish();
+
+  RunConfig config;
+  std::filesystem::path directory;
+  std::shared_ptr<const Dataset> dataset;
+  Split split;
+  World world;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<Ema> ema;
+  std::unique_ptr<Loader> loader;
+  std::unique_ptr<CheckpointStore> store;
+  std::unique_ptr<Report> report;
+  Expectations expectations{{}, 0};
+  DeviceScalars scalars;
+  RunCounters counters;
+  std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
+  double started = 0;       // of this start; 0 before run()
+  double wait_seconds = 0;  // for the loader, this step
+  int64_t saved_step = -1;
+  int64_t evaluated_step = -1;
+};
+
+Trainer::State::State(const RunConfig& c, const TrainOptions& options)
+    : config(c), directory(std::filesystem::path(c.run.output) / c.run.name) {
+  use_threads(config.run);
+  dataset = open_dataset(config.data);
+  split = split_dataset(*dataset, config.data.split);
+  world = build_world(config, dataset->config().actions);
+  open_directory(options.fresh);
+  optimizer = make_optimizer(config.optim, world.model->parameters());
+  if (!options.from.empty() && store->steps().empty()) adopt_weights(options.from, world);
+  ema = std::make_unique<Ema>(config.optim.ema, world.model->parameters());
+  counters.content_hash = dataset->content_hash();
+  const bool resumed = resume();
+  make_loader(counters.loader);
+  report = std::make_unique<Report>(directory, config, counters.step);
+  report->seed(counters.metrics);
+  report->describe(world, *dataset, split, resumed ? counters.step : -1);
+  expectations = Expectations(config.expect, config.run.steps);
+}
+
+void Trainer::State::open_directory(bool fresh) {
+  if (fresh && std::filesystem::exists(directory)) log::info("set aside: {}", set_aside(directory).string());
+  store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep);
+}
+
+bool Trainer::State::resume() {
+  const std::optional<TrainState> state = store->load_newest();
+  if (!state) return false;
+  refuse_changed_run(config, *state, directory);
+  counters = restore_state(*state, {world, *optimizer, *ema});
+  if (counters.content_hash != dataset->content_hash()) {
+    fail("{}: the data set {} is not the one that this run was trained on; give run.name a new name, or restore the files",
+         directory.string(), config.data.path);
+  }
+  saved_step = counters.step;
+  if (!counters.metrics.empty() && counters.step == config.run.steps) evaluated_step = counters.step;
+  return true;
+}
+
+void Trainer::State::make_loader(const LoaderState& start) {
+  ClipSpace clips(*dataset, split.train, config.data.clip_frames, dataset->fps(config.data));
+  const LoaderOptions options{.data = config.data, .seed = static_cast<uint64_t>(config.run.seed),
+                              .pin = world.device.is_cuda()};
+  loader = std::make_unique<Loader>(dataset, std::move(clips), options, start);
+}
+
+double Trainer::State::progress() const {
+  const double by_steps = static_cast<double>(counters.step) / static_cast<double>(config.run.steps);
+  const double by_clock = config.run.max_minutes > 0 ? elapsed() / (60 * config.run.max_minutes) : 0;
+  return std::min(1.0, std::max(by_steps, by_clock));
+}
+
+void Trainer::State::save() {
+  collect(/*wait=*/true);
+  if (saved_step == counters.step) return;
+  report->sync();
+  RunCounters now = counters;
+  now.loader = loader->state();
+  now.elapsed_seconds = elapsed();
+  store->save(capture_state({world, *optimizer, *ema}, now, to_yaml(dataset->config())));
+  saved_step = counters.step;
+}
+
+// Takes the scalars that have arrived; the newest ones wait for nobody.
+void Trainer::State::collect(bool wait) {
+  while (const std::optional<ArrivedScalars> arrived = scalars.pop(wait)) take(*arrived);
+}
+
+void Trainer::State::take(const ArrivedScalars& arrived) {
+  const auto samples = samples_of_step.extract(arrived.step);
+  const bool skipped = report->record(arrived);
+  if (!skipped) {
+    counters.skipped_in_a_row = 0;
+    return;
+  }
+  ++counters.skipped_steps;
+  ++counters.skipped_in_a_row;
+  log::warning("step {} skipped: its loss or gradients are not finite; samples {}", arrived.step,
+               format_samples(samples ? samples.mapped() : std::vector<int64_t>{}));
+  if (counters.skipped_in_a_row >= config.optim.max_skipped) {
+    fail("stopped at step {}: {} steps in a row had a loss or gradients that are not finite; lower optim.lr, or look at "
+         "the samples named above. The checkpoint of step {} is the newest one kept",
+         arrived.step, counters.skipped_in_a_row, saved_step);
+  }
+}
+
+void Trainer::State::after_step(const StepStats& stats) {
+  (void)stats;
+  collect(/*wait=*/false);
+  if (config.eval.every > 0 && counters.step % config.eval.every == 0) evaluate_now();
+  expectations.observe(counters.step, report->newest(), /*end=*/false);
+  if (counters.step % config.checkpoint.every == 0) save();
+}
+
+void Trainer::State::evaluate_now() {
+  if (split.val.empty()) return;
+  collect(/*wait=*/true);
+  if (ema->enabled()) ema->swap();
+  report->evaluate(world, dataset, split.val, counters.step);
+  if (ema->enabled()) ema->swap();
+  evaluated_step = counters.step;
+  for (const auto& [name, value] : report->newest()) {
+    if (name.starts_with("eval/")) counters.metrics[name] = value;
+  }
+}
+
+int Trainer::State::finish() {
+  collect(/*wait=*/true);
+  if (evaluated_step != counters.step) evaluate_now();
+  save();
+  expectations.observe(counters.step, report->newest(), /*end=*/true);
+  if (!expectations.missed()) return 0;
+  for (const std::string& line : expectations.missed_table()) log::error("missed: {}", line);
+  return 3;
+}
+
+Trainer::Trainer(const RunConfig& config, const TrainOptions& options)
+    : state_(std::make_unique<State>(config, options)) {}
+
+Trainer::~Trainer() = default;
+
+int64_t Trainer::steps_done() const { return state_->counters.step; }
+const std::filesystem::path& Trainer::directory() const { return state_->directory; }
+
+StepStats Trainer::step() {
+  State& s = *state_;
+  const int64_t parts = s.config.optim.gradient_accumulation;
+  at::Tensor total = at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(s.world.device));
+  std::vector<int64_t> samples;
+  s.wait_seconds = 0;
+  for (int64_t part = 0; part < parts; ++part) {
+    const Batch batch = s.loader->next().to(s.world.device);
+    const Tokens tokens = s.world.tokenizer->encode(batch.frames);
+    const Corrupted input =
+        s.world.objective->corrupt(tokens.values, {static_cast<uint64_t>(s.config.run.seed), batch.samples});
+    const at::Tensor known = batch.known.logical_and(input.hide_actions.logical_not().unsqueeze(1));
+    const at::Tensor prediction = s.world.model->forward(input.z, input.signal, {batch.actions, known});
+    const Loss loss = s.world.objective->loss(prediction, input);
+    const at::Tensor share = loss.total / static_cast<double>(parts);
+    share.backward();
+    total += share.detach();
+    samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
+    s.wait_seconds += batch.wait_seconds;
+  }
+  const double rate = schedule_factor(s.config.optim, s.counters.step, s.progress());
+  const StepStats stats = s.optimizer->step(total, rate);
+  s.ema->update(stats.skipped);
+  ++s.counters.step;
+  s.samples_of_step[s.counters.step] = std::move(samples);
+  s.scalars.push(s.counters.step, {{"train/loss", total}, {"train/grad_norm", stats.gradient_norm},
+                                   {"skipped", stats.skipped}});
+  s.report->stepped(s.counters.step, stats.learning_rate, s.wait_seconds, s.counters.skipped_steps);
+  return stats;
+}
+
+int Trainer::run() {
+  State& s = *state_;
+  const StopSignal stop;
+  s.started = now_seconds();
+  {
+    Progress line("training", s.config.run.steps, s.counters.step);
+    while (s.counters.step < s.config.run.steps && s.progress() < 1.0) {
+      s.after_step(step());
+      line.update(s.counters.step, s.report->progress_text());
+      if (stop.requested()) {
+        s.save();
+        log::info("stopped by a signal at step {}; the same command goes on from here", s.counters.step);
+        return stop.exit_code();
+      }
+    }
+  }
+  const int code = s.finish();
+  log::info("run directory: {}", s.directory.string());
+  return code;
+}
+
+}  // namespace praxino

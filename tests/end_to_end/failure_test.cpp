@@ -1,0 +1,67 @@
+#include "end_to_end/training_run.h"
+
+namespace praxino::testing {
+namespace {
+
+class Failure : public ::testing::Test {
+ protected:
+  int run(const Overrides& overrides) {
+    Process process(train(run_file_, overrides), folder_.path() / "log");
+    const int code = process.wait();
+    log_ = process.log();
+    return code;
+  }
+  TemporaryFolder folder_;
+  fs::path run_file_ = write_tiny_run(folder_.path());
+  fs::path directory_ = folder_.path() / "runs/tiny";
+  std::string log_;
+};
+
+TEST_F(Failure, AMissedExpectationExitsWith3AndATable) {
+  EXPECT_EQ(run({"run.steps=4", "expect=[{metric: train/loss, below: 0.0001}, {metric: train/loss, at: 2, above: 0}]"}), 3);
+  EXPECT_NE(log_.find("train/loss"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("below 0.0001"), std::string::npos) << log_;
+  EXPECT_TRUE(fs::exists(checkpoint(directory_, 4)));
+}
+
+TEST_F(Failure, AHeldExpectationExitsWith0) {
+  EXPECT_EQ(run({"run.steps=4", "expect=[{metric: eval/psnr@1, above: 0}, {metric: train/loss, at: 2, below: 10}]"}), 0) << log_;
+}
+
+TEST_F(Failure, AMetricThatNeverCameIsAMiss) {
+  EXPECT_EQ(run({"run.steps=2", "expect=[{metric: eval/no_such_thing, above: 0}]"}), 3);
+  EXPECT_NE(log_.find("never measured"), std::string::npos) << log_;
+}
+
+TEST_F(Failure, LossesThatAreNotFiniteAreSkippedAndEndTheRun) {
+  // Rates at which any network overflows within a few steps.
+  EXPECT_EQ(run({"run.steps=200", "optim.kind=adamw", "optim.lr=10", "optim.warmup=0", "optim.clip=0", "optim.weight_decay=10",
+                 "optim.max_skipped=5", "checkpoint.every=1000"}),
+            1)
+      << log_;
+  EXPECT_NE(log_.find("skipped: its loss or gradients are not finite; samples"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("5 steps in a row"), std::string::npos) << log_;
+}
+
+TEST_F(Failure, ASecondSignalExitsAtOnceAndHarmsNothing) {
+  Process process(train(run_file_, {"run.steps=100000"}), folder_.path() / "log");
+  ASSERT_TRUE(wait_for_step(directory_, 9)) << process.log();
+  process.signal(SIGINT);
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(), 130) << process.log();
+  EXPECT_EQ(run({"run.steps=12"}), 0) << log_;
+}
+
+TEST_F(Failure, WrongInputIsOneSentence) {
+  EXPECT_EQ(run({"optim.learning_rate=1"}), 2);
+  EXPECT_NE(log_.find("optim.learning_rate"), std::string::npos) << log_;
+  EXPECT_EQ(run({"data.path=/no/such/folder"}), 2);
+  EXPECT_NE(log_.find("/no/such/folder"), std::string::npos) << log_;
+  EXPECT_EQ(run({"data.size=[20, 32]"}), 2);
+  EXPECT_EQ(run({"data.clip_frames=4000"}), 2);
+  EXPECT_NE(log_.find("data.clip_frames"), std::string::npos) << log_;
+  EXPECT_FALSE(fs::exists(directory_ / "checkpoints/step-00000001"));
+}
+
+}  // namespace
+}  // namespace praxino::testing

@@ -1,0 +1,77 @@
+#include "end_to_end/training_run.h"
+
+namespace praxino::testing {
+namespace {
+
+class Resume : public ::testing::Test {
+ protected:
+  TemporaryFolder folder_;
+  fs::path run_file_ = write_tiny_run(folder_.path());
+  fs::path straight_ = folder_.path() / "runs/straight";
+  fs::path cut_ = folder_.path() / "runs/cut";
+
+  int run(const std::string& name, const Overrides& more = {}) {
+    Overrides overrides = {"run.name=" + name};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    Process process(train(run_file_, overrides), folder_.path() / "log");
+    const int code = process.wait();
+    log_ = process.log();
+    return code;
+  }
+  std::string log_;
+};
+
+TEST_F(Resume, AfterAKillIsBitIdentical) {
+  ASSERT_EQ(run("straight"), 0) << log_;
+  {
+    Process killed(train(run_file_, {"run.name=cut"}), folder_.path() / "killed");
+    ASSERT_TRUE(wait_for_step(cut_, 17)) << killed.log();
+    killed.signal(SIGKILL);
+    EXPECT_EQ(killed.wait(), 128 + SIGKILL);
+  }
+  ASSERT_EQ(run("cut", {"data.workers=1"}), 0) << log_;
+  EXPECT_NE(log_.find("resuming at step 16"), std::string::npos) << log_;
+  expect_same_state(checkpoint(straight_, 40), checkpoint(cut_, 40));
+  EXPECT_EQ(losses(straight_), losses(cut_));
+  EXPECT_EQ(losses(cut_).size(), 40U);
+}
+
+TEST_F(Resume, AfterATermIsBitIdentical) {
+  ASSERT_EQ(run("straight"), 0) << log_;
+  Process stopped(train(run_file_, {"run.name=cut"}), folder_.path() / "stopped");
+  ASSERT_TRUE(wait_for_step(cut_, 5)) << stopped.log();
+  stopped.signal(SIGTERM);
+  EXPECT_EQ(stopped.wait(), 143) << stopped.log();
+  EXPECT_NE(stopped.log().find("stopped by a signal"), std::string::npos);
+  ASSERT_EQ(run("cut"), 0) << log_;
+  expect_same_state(checkpoint(straight_, 40), checkpoint(cut_, 40));
+  EXPECT_EQ(losses(straight_), losses(cut_));
+}
+
+TEST_F(Resume, OfAFinishedRunChangesNothing) {
+  ASSERT_EQ(run("straight", {"run.steps=8"}), 0) << log_;
+  const std::string before = read_file(checkpoint(straight_, 8) / "manifest.json");
+  ASSERT_EQ(run("straight", {"run.steps=8"}), 0) << log_;
+  EXPECT_EQ(read_file(checkpoint(straight_, 8) / "manifest.json"), before);
+}
+
+TEST_F(Resume, RefusesAnotherModelAndNamesIt) {
+  ASSERT_EQ(run("straight", {"run.steps=8"}), 0) << log_;
+  EXPECT_EQ(run("straight", {"model.width=64"}), 1);
+  EXPECT_NE(log_.find("model"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("--fresh"), std::string::npos) << log_;
+}
+
+TEST_F(Resume, FallsBackToTheCheckpointBeforeADamagedOne) {
+  ASSERT_EQ(run("straight", {"run.steps=16"}), 0) << log_;
+  const fs::path victim = checkpoint(straight_, 16) / "ema.safetensors";
+  std::string bytes = read_file(victim);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write_file_atomic(victim, bytes);
+  ASSERT_EQ(run("straight", {"run.steps=16"}), 0) << log_;
+  EXPECT_NE(log_.find("ema.safetensors"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("resuming at step 8"), std::string::npos) << log_;
+}
+
+}  // namespace
+}  // namespace praxino::testing

@@ -1,0 +1,133 @@
+#pragma once
+// Real runs of the real command on the real clips, small enough for a test.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "praxino/base/file.h"
+#include "support/temporary_folder.h"
+
+namespace praxino::testing {
+
+namespace fs = std::filesystem;
+using Overrides = std::vector<std::string>;
+
+/// Seconds-long training on two Freedoom clips' worth of pixels; everything below `folder`.
+inline fs::path write_tiny_run(const fs::path& folder) {
+  const fs::path file = folder / "tiny.yaml";
+  write_file_atomic(file, std::string(R"(
+run:        {name: tiny, seed: 3, steps: 40, threads: 1, precision: fp32, output: ")") +
+                              (folder / "runs").string() + R"("}
+data:       {path: ")" + PRAXINO_SOURCE_DIR +
+                              R"(/tests/data/freedoom", clip_frames: 4, fps: 17.5, size: [24, 32], batch: 2, workers: 2,
+             split: {val_files: [freedoom2_demo1.mp4]}}
+tokenizer:  {patch: 8}
+model:      {width: 32, depth: 2, heads: 2, time_every: 2, registers: 1}
+optim:      {warmup: 5, lr: 0.01}
+checkpoint: {every: 8, keep: 3}
+eval:       {clips: 2, context: 2, horizon: 2, batch: 2}
+)");
+  return file;
+}
+
+/// One process of the command. stderr goes to a file.
+class Process {
+ public:
+  Process(const std::vector<std::string>& arguments, fs::path log) : log_(std::move(log)) {
+    std::vector<std::string> all = {PRAXINO_BINARY};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& argument : all) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    pid_ = fork();
+    if (pid_ != 0) return;
+    const bool ok = freopen(log_.c_str(), "w", stderr) && freopen("/dev/null", "w", stdout);
+    if (ok) execv(argv[0], argv.data());
+    _exit(127);
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  ~Process() {
+    if (!done_) {
+      kill(pid_, SIGKILL);
+      wait();
+    }
+  }
+  void signal(int number) const { kill(pid_, number); }
+  /// Exit code, or 128 + the signal that ended it.
+  int wait() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    done_ = true;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  std::string log() const { return read_file(log_); }
+
+ private:
+  fs::path log_;
+  pid_t pid_ = -1;
+  bool done_ = false;
+};
+
+inline std::vector<std::string> train(const fs::path& run_file, const Overrides& overrides) {
+  std::vector<std::string> arguments = {"train", run_file.string()};
+  arguments.insert(arguments.end(), overrides.begin(), overrides.end());
+  return arguments;
+}
+
+/// Lines of log.jsonl.
+inline std::vector<nlohmann::json> read_log(const fs::path& run_directory) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(run_directory / "log.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!parsed.is_discarded()) lines.push_back(parsed);
+  }
+  return lines;
+}
+
+inline std::map<int64_t, double> losses(const fs::path& run_directory) {
+  std::map<int64_t, double> result;
+  for (const nlohmann::json& line : read_log(run_directory)) {
+    if (line.contains("train/loss")) result[line["step"]] = line["train/loss"];
+  }
+  return result;
+}
+
+/// Waits until the log holds `step`; false after two minutes.
+inline bool wait_for_step(const fs::path& run_directory, int64_t step) {
+  for (int i = 0; i < 12000; ++i) {
+    if (losses(run_directory).contains(step)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+inline fs::path checkpoint(const fs::path& run_directory, int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "step-%08d", static_cast<int>(step));
+  return run_directory / "checkpoints" / name;
+}
+
+/// Weights, moments and averages of two checkpoints are the same bytes; the data goes on at the same sample.
+inline void expect_same_state(const fs::path& a, const fs::path& b) {
+  for (const char* file : {"model.safetensors", "ema.safetensors", "optimizer-00000-of-00001.safetensors"}) {
+    EXPECT_EQ(read_file(a / file), read_file(b / file)) << file;
+  }
+  const auto state = [](const fs::path& folder) { return nlohmann::json::parse(read_file(folder / "state.json")); };
+  EXPECT_EQ(state(a)["data"], state(b)["data"]);
+  EXPECT_EQ(state(a)["step"], state(b)["step"]);
+}
+
+}  // namespace praxino::testing
