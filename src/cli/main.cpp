@@ -15,13 +15,15 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/suggest.h"
+#include "cli/thread_waiting.h"
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
 #include "praxino/base/version.h"
+#include "praxino/config/suggest.h"
 
 namespace praxino {
 
@@ -86,7 +88,8 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   const char* kind = flag               ? "unknown flag"
                      : commands.empty() ? "unexpected argument"
                                         : "unknown command";
-  const std::string near = nearest(word, flag ? flag_names(*place.app) : commands);
+  const std::vector<std::string> words = flag ? flag_names(*place.app) : commands;
+  const std::string_view near = nearest_word(word, {words.begin(), words.end()});
   return fmt::format("{} '{}'{}; see {} --help", kind, word,
                      near.empty() ? "" : fmt::format(", did you mean '{}'?", near), place.name);
 }
@@ -132,6 +135,7 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 }  // namespace praxino
 
 int main(int argc, char** argv) {
+  praxino::wait_without_spinning(argc, argv);
   try {
     return praxino::run(argc, argv);
   } catch (const praxino::Error& error) {

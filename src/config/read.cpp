@@ -6,8 +6,8 @@
 #include <charconv>
 #include <cmath>
 
-#include "config/suggest.h"
 #include "praxino/base/error.h"
+#include "praxino/config/suggest.h"
 
 namespace praxino {
 namespace {

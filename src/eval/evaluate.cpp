@@ -3,10 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "eval/per_clip.h"
 #include "praxino/base/error.h"
 #include "praxino/eval/interval.h"
+#include "praxino/eval/metrics.h"
 
 namespace praxino {
 namespace {
@@ -30,12 +32,16 @@ std::vector<std::string> settings_of(const World& world, const EvalClips& clips)
       clips.count(), eval.context, eval.horizon, objective.sampler_steps, objective.context_noise,
       eval.seed, world.averaged ? "averaged" : "plain"));
   lines.emplace_back(
-      "psnr: dB, range 255, all channels of one frame, mean over frames and clips; equal frames "
-      "count 100");
+      "psnr: dB, range 255, of the mean squared error over all pixels, frames and clips; at most "
+      "100");
+  lines.emplace_back(
+      "psnr per frame: mean of every frame's own psnr; clips that stand still, which copying gets "
+      "right to the bit, count most in it");
   lines.emplace_back(
       "ssim: Gaussian window of 11, sigma 1.5, valid region, biased covariance, mean over "
       "channels");
-  lines.emplace_back("copy: the last given frame repeated; gain: psnr minus copy, clip by clip");
+  lines.emplace_back(
+      "copy: the last given frame repeated; gain: psnr minus copy, over the same clips");
   lines.push_back(fmt::format("loss: as in training, on the first {} frames, {} noise draws a clip",
                               loss_frames(world, clips), kLossDraws));
   lines.emplace_back(actions_can_be_judged(world, clips)
@@ -58,6 +64,23 @@ EvalClips load_eval_clips(const RunConfig& config, std::shared_ptr<const Dataset
   return read_clips(config, std::move(dataset), plans);
 }
 
+namespace {
+
+// From squared errors to decibels: a smaller error is a higher figure, so the ends change places.
+eval::Interval in_decibels(const eval::Interval& error) {
+  return {eval::psnr_of_error(error.mean), eval::psnr_of_error(error.high),
+          eval::psnr_of_error(error.low), error.n};
+}
+
+// 10 log10 of a ratio of summed errors: how many decibels the second is better than the first.
+eval::Interval gain_over(const std::vector<double>& baseline, const std::vector<double>& errors) {
+  const eval::Interval ratio = eval::ratio_interval(baseline, errors);
+  const auto decibels = [](double value) { return 10.0 * std::log10(value); };
+  return {decibels(ratio.mean), decibels(ratio.low), decibels(ratio.high), ratio.n};
+}
+
+}  // namespace
+
 EvalReport evaluate(const World& world, const EvalClips& clips) {
   check_clips(world, clips);
   EvalReport report;
@@ -78,6 +101,19 @@ EvalReport evaluate(const World& world, const EvalClips& clips) {
 
   RolloutFigures rollouts = measure_rollouts(world, clips);
   for (const auto& [name, values] : rollouts.values) put(name, eval::mean_interval(values));
+  const auto put_gain = [&](const std::string& name, const std::string& baseline,
+                            const std::string& at) {
+    const auto found = rollouts.errors.find(baseline + at);
+    if (found != rollouts.errors.end())
+      put(name + at, gain_over(found->second, rollouts.errors.at("psnr" + at)));
+  };
+  for (const auto& [name, errors] : rollouts.errors) {
+    put(name, in_decibels(eval::mean_interval(errors)));
+    if (name != "psnr" && !name.starts_with("psnr@")) continue;
+    const std::string at = name.substr(std::string("psnr").size());  // "" or "@h"
+    put_gain("psnr_gain_over_copy", "psnr_copy", at);
+    put_gain("delta_psnr", "psnr_random_actions", at);
+  }
   report.metrics["eval/n"] = static_cast<double>(clips.count());
   report.dream = std::move(rollouts.dream);
   report.settings = settings_of(world, clips);

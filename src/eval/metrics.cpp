@@ -47,9 +47,17 @@ at::Tensor gaussian_filter(int64_t length) {
 
 }  // namespace
 
+at::Tensor mean_squared_error(const at::Tensor& a, const at::Tensor& b) {
+  const auto [x, y] = checked_pair("mean squared error", a, b);
+  return (x - y).square().mean({-3, -2, -1});
+}
+
+double psnr_of_error(double error) {
+  return std::min(kPsnrOfEqualFrames, 10.0 * std::log10(255.0 * 255.0 / error));
+}
+
 at::Tensor psnr(const at::Tensor& a, const at::Tensor& b) {
-  const auto [x, y] = checked_pair("psnr", a, b);
-  const at::Tensor mse = (x - y).square().mean({-3, -2, -1});
+  const at::Tensor mse = mean_squared_error(a, b);
   return (10.0 * (255.0 * 255.0 / mse).log10()).clamp_max(kPsnrOfEqualFrames);
 }
 

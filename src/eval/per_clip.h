@@ -29,7 +29,8 @@ std::vector<int64_t> measured_horizons(int64_t horizon);
 
 struct RolloutFigures {
   at::Tensor dream;  // N T C Y X
-  PerClip values;    // "psnr", "psnr@1", ...
+  PerClip errors;    // mean squared errors, under the name of the PSNR that they become: "psnr@1"
+  PerClip values;    // figures that are averaged as they are: "ssim@1"
 };
 RolloutFigures measure_rollouts(const World& world, const Clips& clips);
 

@@ -106,20 +106,19 @@ RolloutFigures measure_rollouts(const World& world, const Clips& clips) {
   RolloutFigures figures;
   figures.dream = dream_under(world, clips, {clips.actions, clips.known});
 
-  const at::Tensor psnr = each_frame(eval::psnr, ahead(figures.dream), truth);
   const at::Tensor last_given = clips.frames.narrow(1, context - 1, 1).expand_as(truth);
-  const at::Tensor copy = each_frame(eval::psnr, last_given, truth);
-  add(figures.values, "psnr", psnr);
-  add(figures.values, "psnr_copy", copy);
-  add(figures.values, "psnr_gain_over_copy", psnr - copy);
-  figures.values["psnr_tokenizer"] =
-      to_vector(each_frame(eval::psnr, through_tokenizer(world, truth), truth).mean(1));
+  add(figures.errors, "psnr", each_frame(eval::mean_squared_error, ahead(figures.dream), truth));
+  add(figures.errors, "psnr_copy", each_frame(eval::mean_squared_error, last_given, truth));
+  figures.errors["psnr_tokenizer"] = to_vector(
+      each_frame(eval::mean_squared_error, through_tokenizer(world, truth), truth).mean(1));
+  add(figures.values, "psnr_per_frame", each_frame(eval::psnr, ahead(figures.dream), truth));
+  add(figures.values, "psnr_per_frame_copy", each_frame(eval::psnr, last_given, truth));
   if (std::min(truth.size(-1), truth.size(-2)) >= eval::kSsimWindow) {
     add(figures.values, "ssim", each_frame(eval::ssim, ahead(figures.dream), truth));
   }
   if (actions_can_be_judged(world, clips)) {
     const at::Tensor other = ahead(dream_under(world, clips, with_borrowed_actions(world, clips)));
-    add(figures.values, "delta_psnr", psnr - each_frame(eval::psnr, other, truth));
+    add(figures.errors, "psnr_random_actions", each_frame(eval::mean_squared_error, other, truth));
   }
   return figures;
 }

@@ -28,8 +28,10 @@ Attention::Heads Attention::project(const at::Tensor& x) const {
           .v = value_(x).view({b, t, n, shape_.kv_heads, k})};
 }
 
-at::Tensor Attention::rotated(const at::Tensor& x, const at::Tensor& gain, const ops::RopeTable& table) const {
-  return ops::norm_rotate(as_rows(x, table.cos.size(0)), gain, table.cos, table.sin).view(x.sizes());
+at::Tensor Attention::rotated(const at::Tensor& x, const at::Tensor& gain,
+                              const ops::RopeTable& table) const {
+  return ops::norm_rotate(as_rows(x, table.cos.size(0)), gain, table.cos, table.sin)
+      .view(x.sizes());
 }
 
 at::Tensor Attention::merge(const at::Tensor& attended, const at::Tensor& like) const {
@@ -49,17 +51,19 @@ at::Tensor Attention::forward(const at::Tensor& x, const AttentionPositions& pos
   return merge(ops::frame_causal_attention(q, k, v, shape_.window), x);
 }
 
-at::Tensor Attention::step(const at::Tensor& x, const AttentionPositions& positions, const CachedFrame& frame,
-                           LayerCache& cache) const {
+at::Tensor Attention::step(const at::Tensor& x, const AttentionPositions& positions,
+                           const CachedFrame& frame, LayerCache& cache) const {
   if (shape_.kind == AttentionKind::kSpace) return forward(x, positions);
   const Heads heads = project(x);
-  const at::Tensor q = rotated(heads.q, query_gain_, positions.queries).to(cache.keys.scalar_type());
+  const at::Tensor q =
+      rotated(heads.q, query_gain_, positions.queries).to(cache.keys.scalar_type());
   const at::Tensor ones = positions.queries.cos.new_ones(positions.queries.cos.sizes());
   const ops::RopeTable unrotated{.cos = ones, .sin = ones.new_zeros(ones.sizes())};
   cache.keys.select(1, frame.slot).copy_(rotated(heads.k, key_gain_, unrotated).squeeze(1));
   cache.values.select(1, frame.slot).copy_(heads.v.squeeze(1));
   const at::Tensor past = cache.keys.narrow(1, 0, frame.used);
-  const at::Tensor k = ops::rotate(past.flatten(1, 2), positions.keys.cos, positions.keys.sin).view(past.sizes());
+  const at::Tensor k =
+      ops::rotate(past.flatten(1, 2), positions.keys.cos, positions.keys.sin).view(past.sizes());
   const at::Tensor v = cache.values.narrow(1, 0, frame.used);
   return merge(shape_.kind == AttentionKind::kTime ? ops::time_attention_step(q, k, v)
                                                    : ops::frame_causal_attention_step(q, k, v),

@@ -8,7 +8,8 @@ namespace praxino {
 namespace {
 
 int64_t hidden_width(int64_t width, double ratio) {
-  return (static_cast<int64_t>(std::ceil(static_cast<double>(width) * ratio * 2.0 / 3.0)) + 15) / 16 * 16;
+  return (static_cast<int64_t>(std::ceil(static_cast<double>(width) * ratio * 2.0 / 3.0)) + 15) /
+         16 * 16;
 }
 
 }  // namespace
@@ -32,16 +33,20 @@ at::Tensor Block::run(const at::Tensor& x, const at::Tensor& condition, Attend a
   // Gates start at one: the zero output matrices already make every branch start at nothing.
   const at::Tensor h = ops::norm_modulate(x, m[0], m[1], compute_);
   const at::Tensor y = ops::gate_add(x, m[2] + 1, attend(h));
-  return ops::gate_add(y, m[5] + 1, feed_forward_.forward(ops::norm_modulate(y, m[3], m[4], compute_)));
+  return ops::gate_add(y, m[5] + 1,
+                       feed_forward_.forward(ops::norm_modulate(y, m[3], m[4], compute_)));
 }
 
-at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& condition, const AttentionPositions& positions) const {
+at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& condition,
+                          const AttentionPositions& positions) const {
   return run(x, condition, [&](const at::Tensor& h) { return attention_.forward(h, positions); });
 }
 
-at::Tensor Block::step(const at::Tensor& x, const at::Tensor& condition, const AttentionPositions& positions,
-                       const CachedFrame& frame, LayerCache& cache) const {
-  return run(x, condition, [&](const at::Tensor& h) { return attention_.step(h, positions, frame, cache); });
+at::Tensor Block::step(const at::Tensor& x, const at::Tensor& condition,
+                       const AttentionPositions& positions, const CachedFrame& frame,
+                       LayerCache& cache) const {
+  return run(x, condition,
+             [&](const at::Tensor& h) { return attention_.step(h, positions, frame, cache); });
 }
 
 }  // namespace praxino

@@ -19,7 +19,8 @@ struct Held : torch::CustomClassHolder {
 };
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
-  static at::Tensor forward(AutogradContext* ctx, const Run& run, const at::Tensor& x, const at::Tensor& condition) {
+  static at::Tensor forward(AutogradContext* ctx, const Run& run, const at::Tensor& x,
+                            const at::Tensor& condition) {
     ctx->saved_data["run"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(run));
     ctx->save_for_backward({x, condition});
     const at::AutoGradMode off(false);

@@ -7,7 +7,8 @@
 namespace praxino {
 
 Linear::Linear(const ParameterScope& scope, int64_t in, int64_t out, const LinearOptions& options) {
-  const double deviation = options.deviation < 0 ? 1.0 / std::sqrt(static_cast<double>(in)) : options.deviation;
+  const double deviation =
+      options.deviation < 0 ? 1.0 / std::sqrt(static_cast<double>(in)) : options.deviation;
   weight = deviation == 0 ? scope.zeros("weight", {out, in}, options.role)
                           : scope.normal("weight", {out, in}, deviation, options.role);
   if (options.bias) bias = scope.zeros("bias", {out}, ParameterRole::kVector);

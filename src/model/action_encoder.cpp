@@ -19,7 +19,8 @@ int64_t feature_count(const ActionField& field) {
   return 2 + 2 * kWaves;
 }
 
-// A number in its range: linear, compressed (symlog, so that small values stay distinct), and three waves.
+// A number in its range: linear, compressed (symlog, so that small values stay distinct), and three
+// waves.
 at::Tensor number_features(const at::Tensor& x, const ActionField& field) {
   const double reach = std::max(std::abs(field.low), std::abs(field.high));
   const at::Tensor linear = x / reach;
@@ -34,13 +35,15 @@ at::Tensor number_features(const at::Tensor& x, const ActionField& field) {
 
 at::Tensor field_features(const at::Tensor& x, const ActionField& field) {  // x: B T 1
   if (field.kind == "button") return x * 2 - 1;
-  if (field.kind == "discrete") return x.eq(at::arange(field.size, x.options())).to(x.scalar_type());
+  if (field.kind == "discrete")
+    return x.eq(at::arange(field.size, x.options())).to(x.scalar_type());
   return number_features(x, field);
 }
 
 }  // namespace
 
-ActionEncoder::ActionEncoder(const ParameterScope& scope, std::vector<ActionField> fields, int64_t width)
+ActionEncoder::ActionEncoder(const ParameterScope& scope, std::vector<ActionField> fields,
+                             int64_t width)
     : fields_(std::move(fields)) {
   const LinearOptions plain{.role = ParameterRole::kProjection};
   for (const ActionField& field : fields_) {
@@ -48,7 +51,8 @@ ActionEncoder::ActionEncoder(const ParameterScope& scope, std::vector<ActionFiel
   }
   if (!fields_.empty()) {
     bias_ = scope.zeros("bias", {width}, ParameterRole::kVector);
-    output_ = Linear(scope.child("output"), width, width, {.bias = true, .role = ParameterRole::kProjection});
+    output_ = Linear(scope.child("output"), width, width,
+                     {.bias = true, .role = ParameterRole::kProjection});
   }
   unknown_ = scope.normal("unknown", {width}, 0.02, ParameterRole::kVector);
 }
@@ -57,7 +61,8 @@ at::Tensor ActionEncoder::forward(const at::Tensor& values, const at::Tensor& kn
   if (fields_.empty()) return unknown_.expand({known.size(0), known.size(1), unknown_.size(0)});
   at::Tensor hidden = bias_;
   for (size_t i = 0; i < fields_.size(); ++i) {
-    hidden = hidden + inputs_[i](field_features(values.narrow(-1, static_cast<int64_t>(i), 1), fields_[i]));
+    hidden = hidden +
+             inputs_[i](field_features(values.narrow(-1, static_cast<int64_t>(i), 1), fields_[i]));
   }
   return at::where(known.unsqueeze(-1), output_(at::silu(hidden)), unknown_);
 }

@@ -22,9 +22,9 @@ namespace {
 constexpr int64_t kSignalFeatures = 64;
 constexpr int64_t kGateFeatures = 16;
 
-
 AttentionShape attention_shape(const ModelConfig& c, int64_t layer, int64_t clip_frames) {
-  AttentionShape shape{.width = c.width, .heads = c.heads, .kv_heads = c.kv_heads > 0 ? c.kv_heads : c.heads};
+  AttentionShape shape{
+      .width = c.width, .heads = c.heads, .kv_heads = c.kv_heads > 0 ? c.kv_heads : c.heads};
   shape.window = {.window = c.window > 0 ? c.window : clip_frames, .sinks = c.sinks};
   if (c.attention == "frame_causal") {
     shape.kind = AttentionKind::kFrameCausal;
@@ -82,17 +82,20 @@ void WorldModel::State::build() {
   const int64_t d = config.width;
   input = Linear(scope.child("input"), grid.width, d, border);
   places = scope.normal("places", {grid.count(), d}, 0.02, ParameterRole::kVector);
-  if (config.registers > 0) registers = scope.normal("registers", {config.registers, d}, 0.02, ParameterRole::kVector);
+  if (config.registers > 0)
+    registers = scope.normal("registers", {config.registers, d}, 0.02, ParameterRole::kVector);
   signal.emplace_back(scope.child("signal"), kSignalFeatures, d);
   actions.emplace_back(scope.child("actions"), fields, d);
   for (int64_t i = 0; i < config.depth; ++i) {
     const BlockShape shape{.attention = attention_shape(config, i, options.clip_frames),
-                           .mlp_ratio = config.mlp_ratio, .compute = compute()};
+                           .mlp_ratio = config.mlp_ratio,
+                           .compute = compute()};
     blocks.emplace_back(scope.child("blocks." + std::to_string(i)), shape);
   }
   head_modulation = Linear(scope.child("head_modulation"), d, 2 * d, silent);
   head = Linear(scope.child("head"), d, grid.width, silent);
-  if (config.temporal_preconditioning) gates = Linear(scope.child("gates"), 2 * kGateFeatures, 2, silent);
+  if (config.temporal_preconditioning)
+    gates = Linear(scope.child("gates"), 2 * kGateFeatures, 2, silent);
 }
 
 // B T N D of the tokenizer -> B T (R + N) width
@@ -102,32 +105,38 @@ at::Tensor WorldModel::State::embed(const at::Tensor& z) const {
   return at::cat({registers.expand({z.size(0), z.size(1), config.registers, config.width}), x}, 2);
 }
 
-at::Tensor WorldModel::State::condition(const at::Tensor& signal_BT, const ActionBatch& batch) const {
+at::Tensor WorldModel::State::condition(const at::Tensor& signal_BT,
+                                        const ActionBatch& batch) const {
   return at::silu(signal.front().forward(fourier_features(signal_BT, kSignalFeatures)) +
                   actions.front().forward(batch.values, batch.known));
 }
 
-// (time, row, column) of every token of frames at `times`: (T (R + N)) 3. Registers sit at the picture's middle.
+// (time, row, column) of every token of frames at `times`: (T (R + N)) 3. Registers sit at the
+// picture's middle.
 at::Tensor WorldModel::State::grid_positions(const std::vector<int64_t>& times) const {
   const auto floats = at::TensorOptions().dtype(at::kFloat).device(options.device);
   const at::Tensor index = at::arange(grid.count(), floats);
   const at::Tensor row = (index / static_cast<double>(grid.columns)).floor();
   const at::Tensor column = index - row * static_cast<double>(grid.columns);
   at::Tensor place = at::stack({row, column}, 1);
-  if (config.registers > 0) place = at::cat({place.mean(0, true).expand({config.registers, 2}), place}, 0);
+  if (config.registers > 0)
+    place = at::cat({place.mean(0, true).expand({config.registers, 2}), place}, 0);
   const int64_t t = static_cast<int64_t>(times.size());
   const at::Tensor time = at::tensor(times, floats).repeat_interleave(tokens()).unsqueeze(1);
   return at::cat({time, place.repeat({t, 1})}, 1);
 }
 
-AttentionPositions WorldModel::State::positions(AttentionKind kind, const std::vector<int64_t>& queries,
+AttentionPositions WorldModel::State::positions(AttentionKind kind,
+                                                const std::vector<int64_t>& queries,
                                                 const std::vector<int64_t>& keys) const {
   const int64_t k = config.width / config.heads;
   const ops::RopeSplit split = kind == AttentionKind::kSpace  ? ops::rope_split_space(k)
                                : kind == AttentionKind::kTime ? ops::rope_split_time(k)
                                                               : ops::rope_split_video(k);
   const ops::RopeTable q = ops::rope_table(grid_positions(queries), split, config.rope_base);
-  return {.queries = q, .keys = queries == keys ? q : ops::rope_table(grid_positions(keys), split, config.rope_base)};
+  return {
+      .queries = q,
+      .keys = queries == keys ? q : ops::rope_table(grid_positions(keys), split, config.rope_base)};
 }
 
 // Drops the registers and leaves the blocks: B T (R + N) width -> B T N D of the tokenizer.
@@ -137,18 +146,20 @@ at::Tensor WorldModel::State::predict(const at::Tensor& x, const at::Tensor& con
   return head(ops::norm_modulate(own, m[0], m[1], at::kFloat));
 }
 
-// Temporal preconditioning: what can be said without a network, a * z + b * previous frame, with gates that know how
-// noisy both are. They start at nothing.
-at::Tensor WorldModel::State::skip(const at::Tensor& z, const at::Tensor& signal_BT, const at::Tensor& previous_z,
+// Temporal preconditioning: what can be said without a network, a * z + b * previous frame, with
+// gates that know how noisy both are. They start at nothing.
+at::Tensor WorldModel::State::skip(const at::Tensor& z, const at::Tensor& signal_BT,
+                                   const at::Tensor& previous_z,
                                    const at::Tensor& previous_signal) const {
-  const at::Tensor features = at::cat(
-      {fourier_features(signal_BT / 4, kGateFeatures), fourier_features(previous_signal / 4, kGateFeatures)}, -1);
+  const at::Tensor features = at::cat({fourier_features(signal_BT / 4, kGateFeatures),
+                                       fourier_features(previous_signal / 4, kGateFeatures)},
+                                      -1);
   const at::Tensor ab = gates(features).unsqueeze(-1);  // B T 2 1
   return z * ab.narrow(2, 0, 1) + previous_z * ab.narrow(2, 1, 1);
 }
 
-WorldModel::WorldModel(const ModelConfig& config, const TokenGrid& grid, std::vector<ActionField> fields,
-                       const WorldModelOptions& options)
+WorldModel::WorldModel(const ModelConfig& config, const TokenGrid& grid,
+                       std::vector<ActionField> fields, const WorldModelOptions& options)
     : state_(std::make_unique<State>()) {
   state_->config = config;
   state_->grid = grid;
@@ -159,22 +170,28 @@ WorldModel::WorldModel(const ModelConfig& config, const TokenGrid& grid, std::ve
 
 WorldModel::~WorldModel() = default;
 
-at::Tensor WorldModel::forward(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions) const {
+at::Tensor WorldModel::forward(const at::Tensor& z, const at::Tensor& signal,
+                               const ActionBatch& actions) const {
   const State& s = *state_;
   const int64_t t = z.size(1);
   std::vector<int64_t> times(static_cast<size_t>(t));
   for (int64_t i = 0; i < t; ++i) times[static_cast<size_t>(i)] = i;
   const AttentionPositions space = s.positions(AttentionKind::kSpace, {0}, {0});
-  const AttentionKind other_kind = s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
+  const AttentionKind other_kind =
+      s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
   const AttentionPositions other = s.positions(other_kind, times, times);
 
   const at::Tensor condition = s.condition(signal, actions);
   at::Tensor x = s.embed(z);
   for (const Block& block : s.blocks) {
-    const AttentionPositions& at_kind = block.attention().shape().kind == AttentionKind::kSpace ? space : other;
-    const auto run = [&block, at_kind](const at::Tensor& in, const at::Tensor& c) { return block.forward(in, c, at_kind); };
-    x = s.config.activation_checkpointing && at::GradMode::is_enabled() ? checkpointed(run, x, condition)
-                                                                         : run(x, condition);
+    const AttentionPositions& at_kind =
+        block.attention().shape().kind == AttentionKind::kSpace ? space : other;
+    const auto run = [&block, at_kind](const at::Tensor& in, const at::Tensor& c) {
+      return block.forward(in, c, at_kind);
+    };
+    x = s.config.activation_checkpointing && at::GradMode::is_enabled()
+            ? checkpointed(run, x, condition)
+            : run(x, condition);
   }
   at::Tensor prediction = s.predict(x, condition);
   if (s.config.temporal_preconditioning) {
@@ -196,7 +213,9 @@ std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t win
     const AttentionShape& shape = block.attention().shape();
     LayerCache layer;
     if (shape.kind != AttentionKind::kSpace) {
-      layer.keys = at::zeros({batch, cache->slots.capacity(), s.tokens(), shape.kv_heads, shape.head_width()}, options);
+      layer.keys = at::zeros(
+          {batch, cache->slots.capacity(), s.tokens(), shape.kv_heads, shape.head_width()},
+          options);
       layer.values = at::zeros(layer.keys.sizes(), options);
     }
     cache->layers.push_back(std::move(layer));
@@ -206,15 +225,17 @@ std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t win
   return std::make_unique<KeyValueCache>(std::move(cache));
 }
 
-at::Tensor WorldModel::decode(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions,
-                              KeyValueCache& cache, bool append) const {
+at::Tensor WorldModel::decode(const at::Tensor& z, const at::Tensor& signal,
+                              const ActionBatch& actions, KeyValueCache& cache, bool append) const {
   const State& s = *state_;
   KeyValueCache::State& past = cache.state();
   const std::vector<int64_t> order = past.slots.order(past.frames);
-  const CachedFrame frame{.slot = past.slots.slot(past.frames), .used = past.slots.used(past.frames)};
+  const CachedFrame frame{.slot = past.slots.slot(past.frames),
+                          .used = past.slots.used(past.frames)};
   const std::vector<int64_t> own = {order[static_cast<size_t>(frame.slot)]};
   const AttentionPositions space = s.positions(AttentionKind::kSpace, {0}, {0});
-  const AttentionKind other_kind = s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
+  const AttentionKind other_kind =
+      s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
   const AttentionPositions other = s.positions(other_kind, own, order);
 
   const at::Tensor condition = s.condition(signal, actions);
@@ -245,7 +266,8 @@ double WorldModel::forward_flops(int64_t frames) const {
   const auto count = [](const at::Tensor& t) { return static_cast<double>(t.numel()); };
   const double f = static_cast<double>(frames), n = static_cast<double>(s.tokens());
   const double d = static_cast<double>(s.config.width);
-  double flops = 2 * f * static_cast<double>(s.grid.count()) * (count(s.input.weight) + count(s.head.weight));
+  double flops =
+      2 * f * static_cast<double>(s.grid.count()) * (count(s.input.weight) + count(s.head.weight));
   for (const Block& block : s.blocks) {
     const AttentionShape& a = block.attention().shape();
     const double matrices = 2 * d * d + 2 * d * static_cast<double>(a.kv_heads * a.head_width()) +
@@ -268,9 +290,11 @@ KeyValueCache::~KeyValueCache() = default;
 int64_t KeyValueCache::frames_seen() const { return state_->frames; }
 
 int64_t KeyValueCache::bytes() const {
-  int64_t total = static_cast<int64_t>(state_->previous_z.nbytes() + state_->previous_signal.nbytes());
+  int64_t total =
+      static_cast<int64_t>(state_->previous_z.nbytes() + state_->previous_signal.nbytes());
   for (const LayerCache& layer : state_->layers) {
-    if (layer.keys.defined()) total += static_cast<int64_t>(layer.keys.nbytes() + layer.values.nbytes());
+    if (layer.keys.defined())
+      total += static_cast<int64_t>(layer.keys.nbytes() + layer.values.nbytes());
   }
   return total;
 }

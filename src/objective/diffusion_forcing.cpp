@@ -13,28 +13,34 @@ namespace {
 constexpr double kContextSpread = 1.5;
 
 bool hides_actions(const ObjectiveConfig& config, uint64_t seed, int64_t sample) {
-  return Random(derive_seed(seed, "action_dropout", static_cast<uint64_t>(sample))).uniform() < config.action_dropout;
+  return Random(derive_seed(seed, "action_dropout", static_cast<uint64_t>(sample))).uniform() <
+         config.action_dropout;
 }
 
 }  // namespace
 
-std::vector<float> draw_signal(const ObjectiveConfig& config, uint64_t seed, int64_t sample, int64_t frames) {
+std::vector<float> draw_signal(const ObjectiveConfig& config, uint64_t seed, int64_t sample,
+                               int64_t frames) {
   Random random(derive_seed(seed, "signal", static_cast<uint64_t>(sample)));
   std::vector<float> tau(static_cast<size_t>(frames));
   for (float& level : tau) {
-    const double drawn = config.signal == "logit_normal" ? 1.0 / (1.0 + std::exp(-random.normal())) : random.uniform();
+    const double drawn = config.signal == "logit_normal" ? 1.0 / (1.0 + std::exp(-random.normal()))
+                                                         : random.uniform();
     level = static_cast<float>(drawn);
   }
   if (random.uniform() < config.clean_context) {
     const int64_t cut = 1 + random.integer(frames - 1);
     for (int64_t t = 0; t < cut; ++t) {
-      tau[static_cast<size_t>(t)] = static_cast<float>(1.0 - random.uniform(0.0, kContextSpread * config.context_noise));
+      tau[static_cast<size_t>(t)] =
+          static_cast<float>(1.0 - random.uniform(0.0, kContextSpread * config.context_noise));
     }
   }
   return tau;
 }
 
-double frame_weight(const ObjectiveConfig& config, double tau) { return config.ramp_weight ? 0.9 * tau + 0.1 : 1.0; }
+double frame_weight(const ObjectiveConfig& config, double tau) {
+  return config.ramp_weight ? 0.9 * tau + 0.1 : 1.0;
+}
 
 Corrupted DiffusionForcing::corrupt(const at::Tensor& tokens, const SampleKeys& keys) const {
   const int64_t frames = tokens.size(1);
@@ -47,7 +53,8 @@ Corrupted DiffusionForcing::corrupt(const at::Tensor& tokens, const SampleKeys& 
       weight.push_back(static_cast<float>(frame_weight(config_, tau)));
     }
     hidden.push_back(hides_actions(config_, keys.seed, sample) ? 1 : 0);
-    noise.push_back(keyed_normal(tokens.sizes().slice(1), keys.seed, "noise", static_cast<uint64_t>(sample)));
+    noise.push_back(
+        keyed_normal(tokens.sizes().slice(1), keys.seed, "noise", static_cast<uint64_t>(sample)));
   }
   const auto on_device = [&](const at::Tensor& t) { return t.to(tokens.device()); };
   Corrupted result;

@@ -22,9 +22,10 @@ at::Tensor mix_noise(const at::Tensor& tokens, const at::Tensor& noise, double t
   return noise * (1.0 - tau) + tokens * tau;
 }
 
-at::Tensor keyed_normal(at::IntArrayRef shape, uint64_t seed, std::string_view stream, uint64_t number,
-                        at::Device device) {
-  const auto generator = at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed, stream, number));
+at::Tensor keyed_normal(at::IntArrayRef shape, uint64_t seed, std::string_view stream,
+                        uint64_t number, at::Device device) {
+  const auto generator =
+      at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed, stream, number));
   return at::randn(shape, generator, at::TensorOptions().dtype(at::kFloat)).to(device);
 }
 

@@ -11,7 +11,8 @@ namespace {
 // R S H K -> R S H K, by the library's R H S K.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                   const std::optional<at::Tensor>& mask = {}, bool causal = false) {
-  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask,
+  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+                                          mask,
                                           /*dropout_p=*/0.0, causal, /*scale=*/std::nullopt,
                                           /*enable_gqa=*/q.size(2) != k.size(2))
       .transpose(1, 2);
@@ -22,7 +23,8 @@ at::Tensor frame_mask(int64_t frames, const FrameWindow& window, const at::Devic
   const at::Tensor i = at::arange(frames, device).unsqueeze(1);
   const at::Tensor j = at::arange(frames, device).unsqueeze(0);
   at::Tensor near = j.le(i);
-  if (window.window > 0) near = near.logical_and((i - j).lt(window.window).logical_or(j.lt(window.sinks)));
+  if (window.window > 0)
+    near = near.logical_and((i - j).lt(window.window).logical_or(j.lt(window.sinks)));
   return near;
 }
 
@@ -30,14 +32,18 @@ bool sees_all(const FrameWindow& window, int64_t frames) {
   return window.window == 0 || window.window + window.sinks >= frames;
 }
 
-// Along time the places of a frame are independent, so they join the heads: no copy, one batch row a clip.
+// Along time the places of a frame are independent, so they join the heads: no copy, one batch row
+// a clip.
 at::Tensor places_as_heads(const at::Tensor& x) { return x.flatten(2, 3); }
 
-// On the CPU short rows go through blocks: the library's flash attention is slower there, several times in bfloat16
-// (docs/benchmarks/cpu.md). Rows of thousands of keys would keep too many probabilities for the backward pass.
+// On the CPU short rows go through blocks: the library's flash attention is slower there, several
+// times in bfloat16 (docs/benchmarks/cpu.md). Rows of thousands of keys would keep too many
+// probabilities for the backward pass.
 constexpr int64_t kMostBlockedKeys = 2048;
 
-bool use_blocks(const at::Tensor& q, int64_t keys) { return q.is_cpu() && keys <= kMostBlockedKeys; }
+bool use_blocks(const at::Tensor& q, int64_t keys) {
+  return q.is_cpu() && keys <= kMostBlockedKeys;
+}
 
 // R S H K -> (R H) S K, with key/value heads repeated to `heads`.
 at::Tensor heads_first(const at::Tensor& x, int64_t heads) {
@@ -46,9 +52,11 @@ at::Tensor heads_first(const at::Tensor& x, int64_t heads) {
 }
 
 // R S H K inputs, frames of `tokens`.
-at::Tensor attend_blocks(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t tokens, int64_t window) {
+at::Tensor attend_blocks(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                         int64_t tokens, int64_t window) {
   const int64_t heads = q.size(2);
-  return blocked_attention(heads_first(q, heads), heads_first(k, heads), heads_first(v, heads), tokens, window)
+  return blocked_attention(heads_first(q, heads), heads_first(k, heads), heads_first(v, heads),
+                           tokens, window)
       .view({q.size(0), heads, q.size(1), q.size(3)})
       .transpose(1, 2);
 }
@@ -57,16 +65,22 @@ at::Tensor attend_blocks(const at::Tensor& q, const at::Tensor& k, const at::Ten
 
 at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   if (use_blocks(q, q.size(2))) {
-    return attend_blocks(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), q.size(2), 0).reshape(q.sizes());
+    return attend_blocks(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), q.size(2), 0)
+        .reshape(q.sizes());
   }
   return attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)).reshape(q.sizes());
 }
 
-at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const FrameWindow& window) {
+at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const FrameWindow& window) {
   const bool all = sees_all(window, q.size(1));
   const auto mask = all ? std::nullopt : std::optional(frame_mask(q.size(1), window, q.device()));
-  const auto operand = [](const at::Tensor& x) { return places_as_heads(x.is_cpu() ? x.to(at::kFloat) : x); };
-  return attend(operand(q), operand(k), operand(v), mask, all).reshape(q.sizes()).to(q.scalar_type());
+  const auto operand = [](const at::Tensor& x) {
+    return places_as_heads(x.is_cpu() ? x.to(at::kFloat) : x);
+  };
+  return attend(operand(q), operand(k), operand(v), mask, all)
+      .reshape(q.sizes())
+      .to(q.scalar_type());
 }
 
 at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -74,7 +88,8 @@ at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, cons
   const int64_t n = q.size(2);
   if (use_blocks(q, q.size(1) * n) && (window.sinks == 0 || sees_all(window, q.size(1)))) {
     const int64_t seen = sees_all(window, q.size(1)) ? 0 : window.window;
-    return attend_blocks(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), n, seen).reshape(q.sizes());
+    return attend_blocks(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), n, seen)
+        .reshape(q.sizes());
   }
   const at::Tensor frames = frame_mask(q.size(1), window, q.device());
   const at::Tensor mask = frames.repeat_interleave(n, 0).repeat_interleave(n, 1);
@@ -85,7 +100,8 @@ at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const a
   return attend(places_as_heads(q), places_as_heads(k), places_as_heads(v)).reshape(q.sizes());
 }
 
-at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v) {
   return attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2)).reshape(q.sizes());
 }
 

@@ -31,7 +31,8 @@ template <class Run>
 void over_rows(const Tensor& x, Run run) {
   const int64_t width = x.size(-1), rows = x.numel() / width;
   const auto spread = [&](auto* data) {
-    at::parallel_for(0, rows, std::max<int64_t>(1, 16384 / width), [&](int64_t b, int64_t e) { run(data, width, b, e); });
+    at::parallel_for(0, rows, std::max<int64_t>(1, 16384 / width),
+                     [&](int64_t b, int64_t e) { run(data, width, b, e); });
   };
   if (x.scalar_type() == at::kBFloat16) {
     spread(static_cast<cpu::Bf16*>(x.mutable_data_ptr()));
@@ -41,26 +42,31 @@ void over_rows(const Tensor& x, Run run) {
 }
 
 void softmax_in_place(const Tensor& scores, float scale) {
-  over_rows(scores, [scale](auto* s, int64_t width, int64_t b, int64_t e) { cpu::softmax(s, width, scale, b, e); });
+  over_rows(scores, [scale](auto* s, int64_t width, int64_t b, int64_t e) {
+    cpu::softmax(s, width, scale, b, e);
+  });
 }
 
 // grad becomes the gradient of the unscaled scores.
 void softmax_backward_in_place(const Tensor& probabilities, const Tensor& grad, float scale) {
   over_rows(grad, [&](auto* g, int64_t width, int64_t b, int64_t e) {
-    cpu::softmax_backward(static_cast<const std::remove_pointer_t<decltype(g)>*>(probabilities.const_data_ptr()), g, width,
-                          scale, b, e);
+    cpu::softmax_backward(
+        static_cast<const std::remove_pointer_t<decltype(g)>*>(probabilities.const_data_ptr()), g,
+        width, scale, b, e);
   });
 }
 
 struct BlockedAttention : torch::autograd::Function<BlockedAttention> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v, int64_t tokens,
-                        int64_t window) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                        int64_t tokens, int64_t window) {
     const Tensor out = at::empty_like(q);
     const float scale = 1.0F / std::sqrt(static_cast<float>(q.size(2)));
     variable_list saved = {q, k, v};
     for (int64_t frame = 0; frame < q.size(1) / tokens; ++frame) {
       const Range r = range_of(frame, tokens, window);
-      const Tensor p = at::bmm(q.narrow(1, r.query, tokens), k.narrow(1, r.key, r.keys).transpose(1, 2)).contiguous();
+      const Tensor p =
+          at::bmm(q.narrow(1, r.query, tokens), k.narrow(1, r.key, r.keys).transpose(1, 2))
+              .contiguous();
       softmax_in_place(p, scale);
       out.narrow(1, r.query, tokens).copy_(at::bmm(p, v.narrow(1, r.key, r.keys)));
       saved.push_back(p);
@@ -74,7 +80,8 @@ struct BlockedAttention : torch::autograd::Function<BlockedAttention> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const int64_t tokens = ctx->saved_data["tokens"].toInt(), window = ctx->saved_data["window"].toInt();
+    const int64_t tokens = ctx->saved_data["tokens"].toInt(),
+                  window = ctx->saved_data["window"].toInt();
     const float scale = 1.0F / std::sqrt(static_cast<float>(q.size(2)));
     const Tensor grad = grads[0].contiguous();
     const Tensor grad_q = at::empty_like(q);
@@ -89,7 +96,8 @@ struct BlockedAttention : torch::autograd::Function<BlockedAttention> {
       const Tensor s = at::bmm(g, v.narrow(1, r.key, r.keys).transpose(1, 2)).contiguous();
       softmax_backward_in_place(p, s, scale);
       grad_q.narrow(1, r.query, tokens).copy_(at::bmm(s, k.narrow(1, r.key, r.keys)));
-      grad_k.narrow(1, r.key, r.keys).add_(at::bmm(s.transpose(1, 2), q.narrow(1, r.query, tokens)));
+      grad_k.narrow(1, r.key, r.keys)
+          .add_(at::bmm(s.transpose(1, 2), q.narrow(1, r.query, tokens)));
     }
     return {grad_q, grad_k.to(k.scalar_type()), grad_v.to(v.scalar_type()), Tensor(), Tensor()};
   }
@@ -97,7 +105,8 @@ struct BlockedAttention : torch::autograd::Function<BlockedAttention> {
 
 }  // namespace
 
-Tensor blocked_attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t tokens, int64_t window) {
+Tensor blocked_attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t tokens,
+                         int64_t window) {
   return BlockedAttention::apply(q, k, v, tokens, window);
 }
 

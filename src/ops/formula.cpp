@@ -15,7 +15,8 @@ at::Tensor rms_normalized(const at::Tensor& x) {
 
 }  // namespace
 
-at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, at::ScalarType dtype) {
+at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift,
+                         at::ScalarType dtype) {
   return (rms_normalized(x) * (scale + 1).unsqueeze(2) + shift.unsqueeze(2)).to(dtype);
 }
 
@@ -28,7 +29,8 @@ at::Tensor swiglu(const at::Tensor& ab) {
   return at::silu(ab.narrow(-1, 0, half)) * ab.narrow(-1, half, half);
 }
 
-at::Tensor norm_rotate(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& cos, const at::Tensor& sin) {
+at::Tensor norm_rotate(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& cos,
+                       const at::Tensor& sin) {
   return rotate(rms_normalized(x.to(at::kFloat)) * gain, cos, sin).to(x.scalar_type());
 }
 

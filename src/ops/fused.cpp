@@ -1,4 +1,5 @@
-// The fused operations as autograd functions: CPU loops where the tensors are on the CPU, the formulas elsewhere.
+// The fused operations as autograd functions: CPU loops where the tensors are on the CPU, the
+// formulas elsewhere.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -37,20 +38,26 @@ T* elements(const Tensor& tensor) {
 }
 
 // Ranges of about 16k elements each: smaller ones are not worth a thread.
-int64_t grain(int64_t elements_per_unit) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, elements_per_unit)); }
+int64_t grain(int64_t elements_per_unit) {
+  return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, elements_per_unit));
+}
 
 struct NormModulate : Function<NormModulate> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& scale_in, const Tensor& shift,
-                        int64_t dtype) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& scale_in,
+                        const Tensor& shift, int64_t dtype) {
     const Tensor x = x_in.contiguous(), scale = scale_in.contiguous(), shifts = shift.contiguous();
     const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
     const Tensor y = at::empty(x.sizes(), x.options().dtype(static_cast<at::ScalarType>(dtype)));
     const Tensor inverse = at::empty({frames * tokens}, x.options());
-    const cpu::NormModulate p{.x = x.data_ptr<float>(), .scale = scale.data_ptr<float>(),
-                              .shift = shifts.data_ptr<float>(), .inverse = inverse.data_ptr<float>(),
-                              .width = width, .tokens = tokens};
+    const cpu::NormModulate p{.x = x.data_ptr<float>(),
+                              .scale = scale.data_ptr<float>(),
+                              .shift = shifts.data_ptr<float>(),
+                              .inverse = inverse.data_ptr<float>(),
+                              .width = width,
+                              .tokens = tokens};
     with_elements(y, [&](auto* out) {
-      at::parallel_for(0, frames, grain(tokens * width), [&](int64_t b, int64_t e) { cpu::norm_modulate(p, out, b, e); });
+      at::parallel_for(0, frames, grain(tokens * width),
+                       [&](int64_t b, int64_t e) { cpu::norm_modulate(p, out, b, e); });
     });
     ctx->save_for_backward({x, scale, inverse});
     return y;
@@ -59,12 +66,17 @@ struct NormModulate : Function<NormModulate> {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &scale = saved[1], &inverse = saved[2];
     const Tensor grad = grads[0].contiguous();
-    const Tensor grad_x = at::empty_like(x), grad_scale = at::empty_like(scale), grad_shift = at::empty_like(scale);
+    const Tensor grad_x = at::empty_like(x), grad_scale = at::empty_like(scale),
+                 grad_shift = at::empty_like(scale);
     const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
-    const cpu::NormModulateBackward p{.x = x.data_ptr<float>(), .scale = scale.data_ptr<float>(),
-                                      .inverse = inverse.data_ptr<float>(), .grad_x = grad_x.data_ptr<float>(),
+    const cpu::NormModulateBackward p{.x = x.data_ptr<float>(),
+                                      .scale = scale.data_ptr<float>(),
+                                      .inverse = inverse.data_ptr<float>(),
+                                      .grad_x = grad_x.data_ptr<float>(),
                                       .grad_scale = grad_scale.data_ptr<float>(),
-                                      .grad_shift = grad_shift.data_ptr<float>(), .width = width, .tokens = tokens};
+                                      .grad_shift = grad_shift.data_ptr<float>(),
+                                      .width = width,
+                                      .tokens = tokens};
     with_elements(grad, [&](auto* g) {
       at::parallel_for(0, frames, grain(tokens * width),
                        [&](int64_t b, int64_t e) { cpu::norm_modulate_backward(p, g, b, e); });
@@ -74,14 +86,20 @@ struct NormModulate : Function<NormModulate> {
 };
 
 struct GateAdd : Function<GateAdd> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gate_in, const Tensor& branch_in) {
-    const Tensor x = x_in.contiguous(), gate = gate_in.contiguous(), branch = branch_in.contiguous();
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gate_in,
+                        const Tensor& branch_in) {
+    const Tensor x = x_in.contiguous(), gate = gate_in.contiguous(),
+                 branch = branch_in.contiguous();
     const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
     const Tensor y = at::empty_like(x);
-    const cpu::GateAdd p{.x = x.data_ptr<float>(), .gate = gate.data_ptr<float>(), .y = y.data_ptr<float>(),
-                         .width = width, .tokens = tokens};
+    const cpu::GateAdd p{.x = x.data_ptr<float>(),
+                         .gate = gate.data_ptr<float>(),
+                         .y = y.data_ptr<float>(),
+                         .width = width,
+                         .tokens = tokens};
     with_elements(branch, [&](auto* in) {
-      at::parallel_for(0, frames, grain(tokens * width), [&](int64_t b, int64_t e) { cpu::gate_add(p, in, b, e); });
+      at::parallel_for(0, frames, grain(tokens * width),
+                       [&](int64_t b, int64_t e) { cpu::gate_add(p, in, b, e); });
     });
     ctx->save_for_backward({gate, branch});
     return y;
@@ -89,10 +107,15 @@ struct GateAdd : Function<GateAdd> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &gate = saved[0], &branch = saved[1];
-    const Tensor grad = grads[0].contiguous(), grad_gate = at::empty_like(gate), grad_branch = at::empty_like(branch);
-    const int64_t frames = branch.size(0) * branch.size(1), tokens = branch.size(2), width = branch.size(3);
-    const cpu::GateAddBackward p{.grad = grad.data_ptr<float>(), .gate = gate.data_ptr<float>(),
-                                 .grad_gate = grad_gate.data_ptr<float>(), .width = width, .tokens = tokens};
+    const Tensor grad = grads[0].contiguous(), grad_gate = at::empty_like(gate),
+                 grad_branch = at::empty_like(branch);
+    const int64_t frames = branch.size(0) * branch.size(1), tokens = branch.size(2),
+                  width = branch.size(3);
+    const cpu::GateAddBackward p{.grad = grad.data_ptr<float>(),
+                                 .gate = gate.data_ptr<float>(),
+                                 .grad_gate = grad_gate.data_ptr<float>(),
+                                 .width = width,
+                                 .tokens = tokens};
     with_elements(grad_branch, [&](auto* out) {
       using T = std::remove_pointer_t<decltype(out)>;
       at::parallel_for(0, frames, grain(tokens * width), [&](int64_t b, int64_t e) {
@@ -112,7 +135,9 @@ struct SwiGlu : Function<SwiGlu> {
     const int64_t half = shape.back(), rows = y.numel() / half;
     with_elements(y, [&](auto* out) {
       using T = std::remove_pointer_t<decltype(out)>;
-      at::parallel_for(0, rows, grain(half), [&](int64_t b, int64_t e) { cpu::swiglu(elements<T>(ab), out, half, b, e); });
+      at::parallel_for(0, rows, grain(half), [&](int64_t b, int64_t e) {
+        cpu::swiglu(elements<T>(ab), out, half, b, e);
+      });
     });
     ctx->save_for_backward({ab});
     return y;
@@ -132,16 +157,17 @@ struct SwiGlu : Function<SwiGlu> {
 };
 
 struct NormRotate : Function<NormRotate> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gain, const Tensor& cos_in,
-                        const Tensor& sin_in) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gain,
+                        const Tensor& cos_in, const Tensor& sin_in) {
     const Tensor x = x_in.contiguous(), cos = cos_in.contiguous(), sin = sin_in.contiguous();
     const Tensor y = at::empty_like(x);
     const Tensor inverse = at::empty({x.numel() / x.size(3)}, gain.options());
     const cpu::NormRotate p = parameters(x, gain, cos, sin, inverse);
     with_elements(y, [&](auto* out) {
       using T = std::remove_pointer_t<decltype(out)>;
-      at::parallel_for(0, x.size(0), grain(x.stride(0)),
-                       [&](int64_t b, int64_t e) { cpu::norm_rotate(p, elements<T>(x), out, b, e); });
+      at::parallel_for(0, x.size(0), grain(x.stride(0)), [&](int64_t b, int64_t e) {
+        cpu::norm_rotate(p, elements<T>(x), out, b, e);
+      });
     });
     ctx->save_for_backward({x, gain, cos, sin, inverse});
     return y;
@@ -155,21 +181,28 @@ struct NormRotate : Function<NormRotate> {
     with_elements(grad_x, [&](auto* out) {
       using T = std::remove_pointer_t<decltype(out)>;
       at::parallel_for(0, x.size(0), grain(x.stride(0)), [&](int64_t b, int64_t e) {
-        cpu::norm_rotate_backward(p, elements<T>(x), elements<T>(grad), out, grad_gain.data_ptr<float>(), b, e);
+        cpu::norm_rotate_backward(p, elements<T>(x), elements<T>(grad), out,
+                                  grad_gain.data_ptr<float>(), b, e);
       });
     });
     return {grad_x, grad_gain.sum(0), Tensor(), Tensor()};
   }
-  static cpu::NormRotate parameters(const Tensor& x, const Tensor& gain, const Tensor& cos, const Tensor& sin,
-                                    const Tensor& inverse) {
-    return {.gain = gain.data_ptr<float>(), .cos = cos.data_ptr<float>(), .sin = sin.data_ptr<float>(),
-            .inverse = inverse.data_ptr<float>(), .positions = x.size(1), .heads = x.size(2), .head_width = x.size(3)};
+  static cpu::NormRotate parameters(const Tensor& x, const Tensor& gain, const Tensor& cos,
+                                    const Tensor& sin, const Tensor& inverse) {
+    return {.gain = gain.data_ptr<float>(),
+            .cos = cos.data_ptr<float>(),
+            .sin = sin.data_ptr<float>(),
+            .inverse = inverse.data_ptr<float>(),
+            .positions = x.size(1),
+            .heads = x.size(2),
+            .head_width = x.size(3)};
   }
 };
 
 }  // namespace
 
-Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift, at::ScalarType dtype) {
+Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
+                     at::ScalarType dtype) {
   if (!fusable(x)) return formula::norm_modulate(x, scale, shift, dtype);
   return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
 }

@@ -4,8 +4,9 @@
 #include <cmath>
 #include <cstring>
 
-// Each entry point is compiled for three instruction sets and the processor's best is taken at load time. The bodies
-// are always inlined, so that they are vectorized for the set of the clone that they land in.
+// Each entry point is compiled for three instruction sets and the processor's best is taken at load
+// time. The bodies are always inlined, so that they are vectorized for the set of the clone that
+// they land in.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
 #define PRAXINO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -63,7 +64,8 @@ PRAXINO_INLINE void norm_modulate_body(const NormModulate& p, T* y, int64_t begi
     for (int64_t row = frame * p.tokens; row < (frame + 1) * p.tokens; ++row) {
       const float* x = p.x + row * d;
       T* out = y + row * d;
-      const float inverse = 1.0F / std::sqrt(sum_of_squares(x, d) / static_cast<float>(d) + kEpsilon);
+      const float inverse =
+          1.0F / std::sqrt(sum_of_squares(x, d) / static_cast<float>(d) + kEpsilon);
       p.inverse[row] = inverse;
       for (int64_t i = 0; i < d; ++i) store(out[i], x[i] * inverse * (1.0F + scale[i]) + shift[i]);
     }
@@ -71,7 +73,8 @@ PRAXINO_INLINE void norm_modulate_body(const NormModulate& p, T* y, int64_t begi
 }
 
 template <class T>
-PRAXINO_INLINE void norm_modulate_backward_body(const NormModulateBackward& p, const T* grad, int64_t begin, int64_t end) {
+PRAXINO_INLINE void norm_modulate_backward_body(const NormModulateBackward& p, const T* grad,
+                                                int64_t begin, int64_t end) {
   const int64_t d = p.width;
   for (int64_t frame = begin; frame < end; ++frame) {
     const float* scale = p.scale + frame * d;
@@ -106,13 +109,15 @@ PRAXINO_INLINE void gate_add_body(const GateAdd& p, const T* branch, int64_t beg
   for (int64_t frame = begin; frame < end; ++frame) {
     const float* gate = p.gate + frame * d;
     for (int64_t row = frame * p.tokens; row < (frame + 1) * p.tokens; ++row) {
-      for (int64_t i = 0; i < d; ++i) p.y[row * d + i] = p.x[row * d + i] + gate[i] * load(branch[row * d + i]);
+      for (int64_t i = 0; i < d; ++i)
+        p.y[row * d + i] = p.x[row * d + i] + gate[i] * load(branch[row * d + i]);
     }
   }
 }
 
 template <class T>
-PRAXINO_INLINE void gate_add_backward_body(const GateAddBackward& p, const T* branch, T* grad_branch, int64_t begin, int64_t end) {
+PRAXINO_INLINE void gate_add_backward_body(const GateAddBackward& p, const T* branch,
+                                           T* grad_branch, int64_t begin, int64_t end) {
   const int64_t d = p.width;
   for (int64_t frame = begin; frame < end; ++frame) {
     const float* gate = p.gate + frame * d;
@@ -144,7 +149,8 @@ PRAXINO_INLINE void swiglu_body(const T* ab, T* y, int64_t half, int64_t begin, 
 }
 
 template <class T>
-PRAXINO_INLINE void swiglu_backward_body(const T* ab, const T* grad, T* grad_ab, int64_t half, int64_t begin, int64_t end) {
+PRAXINO_INLINE void swiglu_backward_body(const T* ab, const T* grad, T* grad_ab, int64_t half,
+                                         int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const T* a = ab + row * 2 * half;
     const T* b = a + half;
@@ -160,7 +166,8 @@ PRAXINO_INLINE void swiglu_backward_body(const T* ab, const T* grad, T* grad_ab,
 }
 
 template <class T>
-PRAXINO_INLINE void norm_rotate_body(const NormRotate& p, const T* x, T* y, int64_t begin, int64_t end) {
+PRAXINO_INLINE void norm_rotate_body(const NormRotate& p, const T* x, T* y, int64_t begin,
+                                     int64_t end) {
   const int64_t k = p.head_width, half = k / 2;
   for (int64_t r = begin; r < end; ++r) {
     for (int64_t s = 0; s < p.positions; ++s) {
@@ -170,7 +177,8 @@ PRAXINO_INLINE void norm_rotate_body(const NormRotate& p, const T* x, T* y, int6
         const int64_t row = (r * p.positions + s) * p.heads + h;
         const T* in = x + row * k;
         T* __restrict out = y + row * k;
-        const float inverse = 1.0F / std::sqrt(sum_of_squares(in, k) / static_cast<float>(k) + kEpsilon);
+        const float inverse =
+            1.0F / std::sqrt(sum_of_squares(in, k) / static_cast<float>(k) + kEpsilon);
         p.inverse[row] = inverse;
         for (int64_t i = 0; i < half; ++i) {
           const float x1 = load(in[i]) * inverse * p.gain[i];
@@ -185,8 +193,9 @@ PRAXINO_INLINE void norm_rotate_body(const NormRotate& p, const T* x, T* y, int6
 
 // One head: un-rotates the gradient into `scratch`, then the backward of RMSNorm with a gain.
 template <class T>
-PRAXINO_INLINE void norm_rotate_backward_row(const NormRotate& p, const T* in, const T* g, T* grad_x, float* grad_gain,
-                                             int64_t row, int64_t position, float* scratch) {
+PRAXINO_INLINE void norm_rotate_backward_row(const NormRotate& p, const T* in, const T* g,
+                                             T* grad_x, float* grad_gain, int64_t row,
+                                             int64_t position, float* scratch) {
   const int64_t k = p.head_width, half = k / 2;
   const float* c = p.cos + position * half;
   const float* n = p.sin + position * half;
@@ -204,12 +213,14 @@ PRAXINO_INLINE void norm_rotate_backward_row(const NormRotate& p, const T* in, c
     projection += scratch[i] * normalized;
   }
   projection /= static_cast<float>(k);
-  for (int64_t i = 0; i < k; ++i) store(grad_x[i], inverse * (scratch[i] - load(in[i]) * inverse * projection));
+  for (int64_t i = 0; i < k; ++i)
+    store(grad_x[i], inverse * (scratch[i] - load(in[i]) * inverse * projection));
 }
 
 template <class T>
-PRAXINO_INLINE void norm_rotate_backward_body(const NormRotate& p, const T* x, const T* grad, T* grad_x,
-                                              float* grad_gain, int64_t begin, int64_t end) {
+PRAXINO_INLINE void norm_rotate_backward_body(const NormRotate& p, const T* x, const T* grad,
+                                              T* grad_x, float* grad_gain, int64_t begin,
+                                              int64_t end) {
   const int64_t k = p.head_width;
   float scratch[1024];  // head widths above 1024 are refused by the caller
   for (int64_t r = begin; r < end; ++r) {
@@ -218,7 +229,8 @@ PRAXINO_INLINE void norm_rotate_backward_body(const NormRotate& p, const T* x, c
     for (int64_t s = 0; s < p.positions; ++s) {
       for (int64_t h = 0; h < p.heads; ++h) {
         const int64_t row = (r * p.positions + s) * p.heads + h;
-        norm_rotate_backward_row(p, x + row * k, grad + row * k, grad_x + row * k, gain, row, s, scratch);
+        norm_rotate_backward_row(p, x + row * k, grad + row * k, grad_x + row * k, gain, row, s,
+                                 scratch);
       }
     }
   }
@@ -242,7 +254,8 @@ PRAXINO_INLINE void softmax_body(T* rows, int64_t width, float scale, int64_t be
 }
 
 template <class T>
-PRAXINO_INLINE void softmax_backward_body(const T* p, T* grad, int64_t width, float scale, int64_t begin, int64_t end) {
+PRAXINO_INLINE void softmax_backward_body(const T* p, T* grad, int64_t width, float scale,
+                                          int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const T* prob = p + row * width;
     T* __restrict g = grad + row * width;
@@ -260,44 +273,69 @@ PRAXINO_CLONES void softmax(float* rows, int64_t width, float scale, int64_t b, 
 PRAXINO_CLONES void softmax(Bf16* rows, int64_t width, float scale, int64_t b, int64_t e) {
   softmax_body(rows, width, scale, b, e);
 }
-PRAXINO_CLONES void softmax_backward(const float* p, float* grad, int64_t width, float scale, int64_t b, int64_t e) {
+PRAXINO_CLONES void softmax_backward(const float* p, float* grad, int64_t width, float scale,
+                                     int64_t b, int64_t e) {
   softmax_backward_body(p, grad, width, scale, b, e);
 }
-PRAXINO_CLONES void softmax_backward(const Bf16* p, Bf16* grad, int64_t width, float scale, int64_t b, int64_t e) {
+PRAXINO_CLONES void softmax_backward(const Bf16* p, Bf16* grad, int64_t width, float scale,
+                                     int64_t b, int64_t e) {
   softmax_backward_body(p, grad, width, scale, b, e);
 }
-PRAXINO_CLONES void norm_modulate(const NormModulate& p, float* y, int64_t b, int64_t e) { norm_modulate_body(p, y, b, e); }
-PRAXINO_CLONES void norm_modulate(const NormModulate& p, Bf16* y, int64_t b, int64_t e) { norm_modulate_body(p, y, b, e); }
-PRAXINO_CLONES void norm_modulate_backward(const NormModulateBackward& p, const float* g, int64_t b, int64_t e) {
+PRAXINO_CLONES void norm_modulate(const NormModulate& p, float* y, int64_t b, int64_t e) {
+  norm_modulate_body(p, y, b, e);
+}
+PRAXINO_CLONES void norm_modulate(const NormModulate& p, Bf16* y, int64_t b, int64_t e) {
+  norm_modulate_body(p, y, b, e);
+}
+PRAXINO_CLONES void norm_modulate_backward(const NormModulateBackward& p, const float* g, int64_t b,
+                                           int64_t e) {
   norm_modulate_backward_body(p, g, b, e);
 }
-PRAXINO_CLONES void norm_modulate_backward(const NormModulateBackward& p, const Bf16* g, int64_t b, int64_t e) {
+PRAXINO_CLONES void norm_modulate_backward(const NormModulateBackward& p, const Bf16* g, int64_t b,
+                                           int64_t e) {
   norm_modulate_backward_body(p, g, b, e);
 }
-PRAXINO_CLONES void gate_add(const GateAdd& p, const float* branch, int64_t b, int64_t e) { gate_add_body(p, branch, b, e); }
-PRAXINO_CLONES void gate_add(const GateAdd& p, const Bf16* branch, int64_t b, int64_t e) { gate_add_body(p, branch, b, e); }
-PRAXINO_CLONES void gate_add_backward(const GateAddBackward& p, const float* branch, float* out, int64_t b, int64_t e) {
+PRAXINO_CLONES void gate_add(const GateAdd& p, const float* branch, int64_t b, int64_t e) {
+  gate_add_body(p, branch, b, e);
+}
+PRAXINO_CLONES void gate_add(const GateAdd& p, const Bf16* branch, int64_t b, int64_t e) {
+  gate_add_body(p, branch, b, e);
+}
+PRAXINO_CLONES void gate_add_backward(const GateAddBackward& p, const float* branch, float* out,
+                                      int64_t b, int64_t e) {
   gate_add_backward_body(p, branch, out, b, e);
 }
-PRAXINO_CLONES void gate_add_backward(const GateAddBackward& p, const Bf16* branch, Bf16* out, int64_t b, int64_t e) {
+PRAXINO_CLONES void gate_add_backward(const GateAddBackward& p, const Bf16* branch, Bf16* out,
+                                      int64_t b, int64_t e) {
   gate_add_backward_body(p, branch, out, b, e);
 }
-PRAXINO_CLONES void swiglu(const float* ab, float* y, int64_t half, int64_t b, int64_t e) { swiglu_body(ab, y, half, b, e); }
-PRAXINO_CLONES void swiglu(const Bf16* ab, Bf16* y, int64_t half, int64_t b, int64_t e) { swiglu_body(ab, y, half, b, e); }
-PRAXINO_CLONES void swiglu_backward(const float* ab, const float* g, float* out, int64_t half, int64_t b, int64_t e) {
+PRAXINO_CLONES void swiglu(const float* ab, float* y, int64_t half, int64_t b, int64_t e) {
+  swiglu_body(ab, y, half, b, e);
+}
+PRAXINO_CLONES void swiglu(const Bf16* ab, Bf16* y, int64_t half, int64_t b, int64_t e) {
+  swiglu_body(ab, y, half, b, e);
+}
+PRAXINO_CLONES void swiglu_backward(const float* ab, const float* g, float* out, int64_t half,
+                                    int64_t b, int64_t e) {
   swiglu_backward_body(ab, g, out, half, b, e);
 }
-PRAXINO_CLONES void swiglu_backward(const Bf16* ab, const Bf16* g, Bf16* out, int64_t half, int64_t b, int64_t e) {
+PRAXINO_CLONES void swiglu_backward(const Bf16* ab, const Bf16* g, Bf16* out, int64_t half,
+                                    int64_t b, int64_t e) {
   swiglu_backward_body(ab, g, out, half, b, e);
 }
-PRAXINO_CLONES void norm_rotate(const NormRotate& p, const float* x, float* y, int64_t b, int64_t e) { norm_rotate_body(p, x, y, b, e); }
-PRAXINO_CLONES void norm_rotate(const NormRotate& p, const Bf16* x, Bf16* y, int64_t b, int64_t e) { norm_rotate_body(p, x, y, b, e); }
-PRAXINO_CLONES void norm_rotate_backward(const NormRotate& p, const float* x, const float* g, float* out, float* gain,
-                                         int64_t b, int64_t e) {
+PRAXINO_CLONES void norm_rotate(const NormRotate& p, const float* x, float* y, int64_t b,
+                                int64_t e) {
+  norm_rotate_body(p, x, y, b, e);
+}
+PRAXINO_CLONES void norm_rotate(const NormRotate& p, const Bf16* x, Bf16* y, int64_t b, int64_t e) {
+  norm_rotate_body(p, x, y, b, e);
+}
+PRAXINO_CLONES void norm_rotate_backward(const NormRotate& p, const float* x, const float* g,
+                                         float* out, float* gain, int64_t b, int64_t e) {
   norm_rotate_backward_body(p, x, g, out, gain, b, e);
 }
-PRAXINO_CLONES void norm_rotate_backward(const NormRotate& p, const Bf16* x, const Bf16* g, Bf16* out, float* gain,
-                                         int64_t b, int64_t e) {
+PRAXINO_CLONES void norm_rotate_backward(const NormRotate& p, const Bf16* x, const Bf16* g,
+                                         Bf16* out, float* gain, int64_t b, int64_t e) {
   norm_rotate_backward_body(p, x, g, out, gain, b, e);
 }
 

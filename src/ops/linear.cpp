@@ -10,7 +10,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Keeps bfloat16 copies of both operands for the backward pass; the weight's gradient leaves in float32.
+// Keeps bfloat16 copies of both operands for the backward pass; the weight's gradient leaves in
+// float32.
 struct LinearBf16 : torch::autograd::Function<LinearBf16> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
     const at::Tensor rounded = weight.to(at::kBFloat16);

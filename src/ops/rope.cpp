@@ -23,7 +23,8 @@ RopeTable rope_table(const at::Tensor& positions, const RopeSplit& split, double
   for (int64_t axis = 0; axis < 3; ++axis) {
     const int64_t pairs = split[static_cast<size_t>(axis)];
     if (pairs == 0) continue;
-    const at::Tensor exponent = at::arange(pairs, positions.options()).div(-static_cast<double>(pairs));
+    const at::Tensor exponent =
+        at::arange(pairs, positions.options()).div(-static_cast<double>(pairs));
     const at::Tensor frequency = at::pow(base, exponent);
     angles.push_back(positions.select(1, axis).unsqueeze(1).mul(frequency));
   }

@@ -5,6 +5,8 @@
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <cmath>
+
 namespace praxino {
 
 struct DeviceScalars::Pending {
@@ -13,6 +15,13 @@ struct DeviceScalars::Pending {
   at::Tensor values;                // on the CPU
   std::optional<c10::Event> event;  // set for a GPU
 };
+
+double ArrivedScalars::value(std::string_view name) const {
+  for (const auto& [own, number] : values) {
+    if (own == name) return number;
+  }
+  return std::nan("");
+}
 
 DeviceScalars::DeviceScalars() = default;
 DeviceScalars::~DeviceScalars() = default;
@@ -29,10 +38,12 @@ void DeviceScalars::push(int64_t step, std::vector<std::pair<std::string, at::Te
   if (joined.is_cpu()) {
     pending->values = joined;
   } else {
-    pending->values = at::empty(joined.sizes(), at::TensorOptions().dtype(at::kFloat).pinned_memory(true));
+    pending->values =
+        at::empty(joined.sizes(), at::TensorOptions().dtype(at::kFloat).pinned_memory(true));
     pending->values.copy_(joined, /*non_blocking=*/true);
     pending->event.emplace(joined.device().type());
-    pending->event->record(c10::impl::VirtualGuardImpl(joined.device().type()).getStream(joined.device()));
+    pending->event->record(
+        c10::impl::VirtualGuardImpl(joined.device().type()).getStream(joined.device()));
   }
   pending_.push_back(std::move(pending));
 }
@@ -44,9 +55,10 @@ std::optional<ArrivedScalars> DeviceScalars::pop(bool wait) {
     if (wait) oldest.event->synchronize();
     if (!oldest.event->query()) return std::nullopt;
   }
-  ArrivedScalars arrived{.step = oldest.step};
+  ArrivedScalars arrived{.step = oldest.step, .values = {}};
   const float* values = oldest.values.const_data_ptr<float>();
-  for (size_t i = 0; i < oldest.names.size(); ++i) arrived.values.emplace_back(oldest.names[i], values[i]);
+  for (size_t i = 0; i < oldest.names.size(); ++i)
+    arrived.values.emplace_back(oldest.names[i], values[i]);
   pending_.pop_front();
   return arrived;
 }

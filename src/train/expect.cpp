@@ -3,6 +3,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "praxino/base/file.h"
 
 namespace praxino {
 namespace {
@@ -10,47 +15,46 @@ namespace {
 std::string bound(const Expectation& want) {
   std::string text;
   if (std::isfinite(want.below)) text = fmt::format("below {}", want.below);
-  if (std::isfinite(want.above)) text += fmt::format("{}above {}", text.empty() ? "" : ", ", want.above);
+  if (std::isfinite(want.above))
+    text += fmt::format("{}above {}", text.empty() ? "" : ", ", want.above);
   return text;
+}
+
+bool due(const Expectation& want, int64_t step) { return want.at == 0 || step <= want.at; }
+
+/// The newest value of each expectation's metric up to its step; a null in the log is a NaN.
+std::vector<std::optional<double>> newest_values(const std::vector<Expectation>& lines,
+                                                 const std::string& log) {
+  std::vector<std::optional<double>> newest(lines.size());
+  std::istringstream text(log);
+  for (std::string line; std::getline(text, line);) {
+    const nlohmann::json record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!record.is_object() || !record.contains("step")) continue;
+    for (size_t i = 0; i < lines.size(); ++i) {
+      const auto found = record.find(lines[i].metric);
+      if (found == record.end() || !due(lines[i], record["step"].get<int64_t>())) continue;
+      newest[i] = found->is_number() ? found->get<double>() : std::nan("");
+    }
+  }
+  return newest;
 }
 
 }  // namespace
 
-Expectations::Expectations(std::vector<Expectation> lines, int64_t last_step) : last_step_(last_step) {
-  for (Expectation& want : lines) lines_.push_back({.want = std::move(want)});
-}
-
-void Expectations::observe(int64_t step, const std::map<std::string, double>& newest, bool end) {
-  for (Line& line : lines_) {
-    const bool before_end = line.want.at > 0 && line.want.at < last_step_;
-    const bool due = end || (before_end && step >= line.want.at);  // the last step has its evaluation still to come
-    if (line.judged || !due) continue;
-    line.judged = true;
-    const auto found = newest.find(line.want.metric);
-    if (found == newest.end()) continue;
-    line.seen = true;
-    line.got = found->second;
-    line.held = line.got < line.want.below && line.got > line.want.above;  // false for NaN
+std::vector<std::string> missed_expectations(const std::vector<Expectation>& lines,
+                                             const std::filesystem::path& log) {
+  std::vector<std::string> missed;
+  if (lines.empty()) return missed;
+  const std::vector<std::optional<double>> newest = newest_values(lines, read_file(log));
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const Expectation& want = lines[i];
+    if (newest[i] && *newest[i]<want.below&& * newest[i]> want.above) continue;
+    const std::string got = newest[i] ? fmt::format("{:.6g}", *newest[i]) : "never measured";
+    const std::string at = want.at > 0 ? fmt::format("step {}", want.at) : "the end";
+    missed.push_back(
+        fmt::format("{:<32} at {:<10} expected {:<18} got {}", want.metric, at, bound(want), got));
   }
-}
-
-bool Expectations::missed() const {
-  for (const Line& line : lines_) {
-    if (!line.held) return true;
-  }
-  return false;
-}
-
-std::vector<std::string> Expectations::missed_table() const {
-  std::vector<std::string> table;
-  for (const Line& line : lines_) {
-    if (line.held) continue;
-    const std::string got = line.seen ? fmt::format("{:.6g}", line.got) : "never measured";
-    const std::string at = line.want.at > 0 ? fmt::format("step {}", line.want.at) : "the end";
-    table.push_back(
-        fmt::format("{:<34} at {:<12} expected {:<20} got {}", line.want.metric, at, bound(line.want), got));
-  }
-  return table;
+  return missed;
 }
 
 }  // namespace praxino

@@ -25,14 +25,6 @@ double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// What the host knows about a step before its scalars arrive.
-struct HostFacts {
-  double learning_rate = 0;
-  double seconds = 0;
-  double wait_seconds = 0;
-  int64_t skipped_steps = 0;
-};
-
 std::string_view as_text(const std::vector<uint8_t>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -79,60 +71,59 @@ Report::Report(const std::filesystem::path& directory, const RunConfig& config, 
 
 Report::~Report() = default;
 
-void Report::describe(const World& world, const Dataset& dataset, const Split& split, int64_t resumed_at) {
+void Report::describe(const World& world, const Dataset& dataset, const Split& split,
+                      int64_t resumed_at) {
   const RunConfig& c = state_->config;
   const auto frames = [&](const std::vector<Span>& spans) {
     int64_t sum = 0;
     for (const Span& span : spans) sum += span.last - span.first;
     return sum;
   };
-  log::info("data: {} ({} files, {} training frames, {} held out), {} frames of {}x{} at {} fps a clip", c.data.path,
-            dataset.files().size(), frames(split.train), frames(split.val), c.data.clip_frames, c.data.size[1],
-            c.data.size[0], dataset.fps(c.data).str());
+  log::info(
+      "data: {} ({} files, {} training frames, {} held out), {} frames of {}x{} at {} fps a clip",
+      c.data.path, dataset.files().size(), frames(split.train), frames(split.val),
+      c.data.clip_frames, c.data.size[1], c.data.size[0], dataset.fps(c.data).str());
   const double flops = 3 * world.model->forward_flops(c.data.clip_frames) *
                        static_cast<double>(c.data.batch * c.optim.gradient_accumulation);
-  log::info("model: {:.2f} M parameters, {} tokens a frame, {} on {}, {:.1f} GFLOP a step",
-            static_cast<double>(world.model->parameters().count()) / 1e6, world.tokenizer->grid().count(),
-            use_bf16(c.run.precision, world.device) ? "bf16" : "fp32", world.device.str(), flops / 1e9);
+  log::info(
+      "model: {:.2f} M parameters, {} tokens a frame, {} on {}, {:.1f} GFLOP a step",
+      static_cast<double>(world.model->parameters().count()) / 1e6, world.tokenizer->grid().count(),
+      use_bf16(c.run.precision, world.device) ? "bf16" : "fp32", world.device.str(), flops / 1e9);
   if (resumed_at >= 0) log::info("resuming at step {} of {}", resumed_at, c.run.steps);
 }
 
-void Report::stepped(int64_t step, double learning_rate, double wait_seconds, int64_t skipped_steps) {
+void Report::stepped(int64_t step, HostFacts facts) {
   State& s = *state_;
   const double now = now_seconds();
-  const double seconds = now - s.last_step_at;
+  facts.seconds = now - s.last_step_at;
   s.last_step_at = now;
-  s.step_seconds = s.step_seconds == 0 ? seconds : s.step_seconds + (seconds - s.step_seconds) / kRateHalfLife;
-  s.pending[step] = {.learning_rate = learning_rate, .seconds = seconds, .wait_seconds = wait_seconds,
-                     .skipped_steps = skipped_steps};
+  s.step_seconds = s.step_seconds == 0
+                       ? facts.seconds
+                       : s.step_seconds + (facts.seconds - s.step_seconds) / kRateHalfLife;
+  s.pending[step] = facts;
 }
 
-bool Report::record(const ArrivedScalars& arrived) {
+void Report::record(const ArrivedScalars& arrived, int64_t skipped_steps) {
   State& s = *state_;
   const HostFacts facts = s.pending[arrived.step];
   s.pending.erase(arrived.step);
   Metrics metrics;
-  bool skipped = false;
   for (const auto& [name, value] : arrived.values) {
-    if (name == "skipped") {
-      skipped = value != 0;
-    } else {
-      metrics.emplace_back(name, value);
-    }
+    if (name.starts_with("train/")) metrics.emplace_back(name, value);
   }
   const double seconds = std::max(facts.seconds, 1e-9);
   metrics.emplace_back("train/lr", facts.learning_rate);
   metrics.emplace_back("train/steps_per_second", 1 / seconds);
   metrics.emplace_back("train/frames_per_second", static_cast<double>(s.frames_per_step) / seconds);
   metrics.emplace_back("train/loader_wait", std::min(1.0, facts.wait_seconds / seconds));
-  metrics.emplace_back("train/skipped_steps", static_cast<double>(facts.skipped_steps + (skipped ? 1 : 0)));
+  metrics.emplace_back("train/skipped_steps", static_cast<double>(skipped_steps));
   s.write(arrived.step, metrics);
-  return skipped;
 }
 
-void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset, const std::vector<Span>& spans,
-                      int64_t step) {
+void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset,
+                      const std::vector<Span>& spans) {
   State& s = *state_;
+  const int64_t step = world.step;
   if (!s.clips) s.clips = load_eval_clips(s.config, dataset, spans);
   const EvalReport report = praxino::evaluate(world, *s.clips);
   s.write(step, Metrics(report.metrics.begin(), report.metrics.end()));
@@ -145,18 +136,16 @@ void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& 
     const auto found = report.metrics.find(name);
     return found == report.metrics.end() ? std::nan("") : found->second;
   };
-  log::info("step {}: eval loss {:.4f}, next frame {:.2f} dB (copying the last frame: {:.2f}), {} frames ahead {:.2f} dB "
-            "over copying, action-shuffle ratio {:.3f}",
-            step, value("eval/loss"), value("eval/psnr@1"), value("eval/psnr_copy@1"), s.config.eval.horizon,
-            value("eval/psnr_gain_over_copy"), value("eval/action_shuffle_ratio"));
+  log::info(
+      "step {}: eval loss {:.4f}, next frame {:.2f} dB (copying the last frame: {:.2f}), {} frames "
+      "ahead {:.2f} dB "
+      "over copying, action-shuffle ratio {:.3f}",
+      step, value("eval/loss"), value("eval/psnr@1"), value("eval/psnr_copy@1"),
+      s.config.eval.horizon, value("eval/psnr_gain_over_copy"), value("eval/action_shuffle_ratio"));
   s.last_step_at = now_seconds();  // the evaluation does not count as a slow step
 }
 
 void Report::sync() { state_->log.sync(); }
-
-const std::map<std::string, double>& Report::newest() const { return state_->newest; }
-
-void Report::seed(const std::map<std::string, double>& metrics) { state_->newest = metrics; }
 
 std::string Report::progress_text() const {
   const State& s = *state_;
@@ -165,8 +154,9 @@ std::string Report::progress_text() const {
     return found == s.newest.end() ? std::nan("") : found->second;
   };
   const double rate = s.step_seconds > 0 ? 1 / s.step_seconds : 0;
-  return fmt::format("loss {:.4f}  {:.2f} steps/s  {:.0f} frames/s  wait {:.0f} %", value("train/loss"), rate,
-                     rate * static_cast<double>(s.frames_per_step), 100 * value("train/loader_wait"));
+  return fmt::format("loss {:.4f}  {:.2f} steps/s  {:.0f} frames/s  wait {:.0f} %",
+                     value("train/loss"), rate, rate * static_cast<double>(s.frames_per_step),
+                     100 * value("train/loader_wait"));
 }
 
 std::string first_difference(const std::string& before, const std::string& now) {
@@ -174,8 +164,10 @@ std::string first_difference(const std::string& before, const std::string& now) 
   size_t a = 0, b = 0;
   std::string section;
   while (a < before.size() || b < now.size()) {
-    const size_t a_end = std::min(before.find('\n', a), before.size()), b_end = std::min(now.find('\n', b), now.size());
-    const std::string was = before.substr(std::min(a, before.size()), a_end - std::min(a, before.size()));
+    const size_t a_end = std::min(before.find('\n', a), before.size()),
+                 b_end = std::min(now.find('\n', b), now.size());
+    const std::string was =
+        before.substr(std::min(a, before.size()), a_end - std::min(a, before.size()));
     const std::string is = now.substr(std::min(b, now.size()), b_end - std::min(b, now.size()));
     if (!was.empty() && was[0] != ' ') section = was.substr(0, was.find(':'));
     if (was != is) return fmt::format("{}: was '{}', is '{}'", section, was, is);

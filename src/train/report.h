@@ -1,5 +1,6 @@
 #pragma once
-// What a run tells: log.jsonl and TensorBoard events for machines, lines for people, pictures of held-out rollouts.
+// What a run tells: log.jsonl and TensorBoard events for machines, lines for people, pictures of
+// held-out rollouts.
 
 #include <cstdint>
 #include <filesystem>
@@ -26,20 +27,22 @@ class Report {
   void describe(const World& world, const Dataset& dataset, const Split& split, int64_t resumed_at);
 
   /// Host-side facts of a step, known at once.
-  void stepped(int64_t step, double learning_rate, double wait_seconds, int64_t skipped_steps);
-  /// The device's scalars of a step, later: completes its line. Returns whether the step was skipped.
-  bool record(const ArrivedScalars& arrived);
+  struct HostFacts {
+    double learning_rate = 0;
+    double wait_seconds = 0;  // for the loader
+    double seconds = 0;       // filled in here
+  };
+  void stepped(int64_t step, HostFacts facts);
+  /// The device's scalars of a step, later: completes its line. skipped_steps: so far, this one
+  /// included.
+  void record(const ArrivedScalars& arrived, int64_t skipped_steps);
 
   /// Held-out evaluation of the weights as they are now: metrics, eval.json, samples/step-*.png.
-  void evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset, const std::vector<Span>& spans,
-                int64_t step);
+  void evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset,
+                const std::vector<Span>& spans);
 
   /// Before a checkpoint: a log that survives a power cut reaches as far as the checkpoint.
   void sync();
-  /// Newest value of every metric.
-  const std::map<std::string, double>& newest() const;
-  /// Values from a checkpoint, where nothing newer is known.
-  void seed(const std::map<std::string, double>& metrics);
   std::string progress_text() const;
 
  private:
@@ -47,7 +50,8 @@ class Report {
   std::unique_ptr<State> state_;
 };
 
-/// The first line in which two YAML texts differ: "model.width: 192 -> 256"; empty when they are equal.
+/// The first line in which two YAML texts differ: "model.width: 192 -> 256"; empty when they are
+/// equal.
 std::string first_difference(const std::string& before, const std::string& now);
 /// Renames a run directory to <name>.old-1, -2, ...; returns the new path.
 std::filesystem::path set_aside(const std::filesystem::path& directory);

@@ -17,7 +17,8 @@ constexpr int kStateFormat = 1;
 
 NamedTensors model_tensors(const World& world) {
   NamedTensors tensors;
-  for (const Parameter& p : world.model->parameters().all()) tensors.emplace_back(p.name, p.value.detach());
+  for (const Parameter& p : world.model->parameters().all())
+    tensors.emplace_back(p.name, p.value.detach());
   return tensors;
 }
 
@@ -48,18 +49,22 @@ NamedTensors optimizer_tensors(const TrainParts& parts) {
 
 void restore_all(const TrainState& state, const std::string& file, const NamedTensors& target) {
   const auto found = state.files.find(file);
-  if (found == state.files.end()) fail("checkpoint of step {}: {}.safetensors is missing", state.step, file);
+  if (found == state.files.end())
+    fail("checkpoint of step {}: {}.safetensors is missing", state.step, file);
   const std::vector<std::string> missing = copy_tensors(found->second, target);
   if (!missing.empty()) {
-    fail("checkpoint of step {}: {}.safetensors does not fit this run ({} of {} tensors, first {}); start over with "
-         "--fresh, or fine-tune into a new run with --from",
-         state.step, file, missing.size(), target.size(), missing.front());
+    fail(
+        "checkpoint of step {}: {}.safetensors does not fit this run ({} of {} tensors, first {}); "
+        "start over with "
+        "--fresh, or fine-tune into a new run with --from",
+        state.step, file, missing.size(), target.size(), missing.front());
   }
 }
 
 }  // namespace
 
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const std::string& dataset_yaml) {
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters,
+                         const std::string& dataset_yaml) {
   TrainState state;
   state.step = counters.step;
   state.files["model"] = model_tensors(parts.world);
@@ -76,7 +81,7 @@ TrainState capture_state(const TrainParts& parts, const RunCounters& counters, c
   json["elapsed_seconds"] = counters.elapsed_seconds;
   json["skipped_steps"] = counters.skipped_steps;
   json["skipped_in_a_row"] = counters.skipped_in_a_row;
-  json["metrics"] = counters.metrics;
+  json["evaluated_step"] = counters.evaluated_step;
   state.state_json = json.dump(2) + "\n";
   state.texts["config.yaml"] = to_yaml(parts.world.config);
   state.texts["dataset.yaml"] = dataset_yaml;
@@ -96,10 +101,9 @@ RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
     counters.skipped_in_a_row = json.at("skipped_in_a_row");
     counters.loader.next_sample = json.at("data").at("next_sample");
     counters.loader.failed_clips = json.at("data").at("failed_clips");
-    counters.content_hash = std::stoull(json.at("data").at("content_hash").get<std::string>(), nullptr, 16);
-    for (const auto& [name, value] : json.at("metrics").items()) {
-      if (value.is_number()) counters.metrics[name] = value;
-    }
+    counters.content_hash =
+        std::stoull(json.at("data").at("content_hash").get<std::string>(), nullptr, 16);
+    counters.evaluated_step = json.at("evaluated_step");
   } catch (const std::exception& error) {
     fail("checkpoint of step {}: state.json cannot be read: {}", state.step, error.what());
   }
@@ -109,12 +113,14 @@ RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
 void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world) {
   const World source = load_world(run_or_checkpoint, {.step = {}, .device = "cpu"});
   const NamedTensors target = model_tensors(world);
-  const std::vector<std::string> missing = copy_tensors(model_tensors(source), target, /*adapt=*/true);
+  const std::vector<std::string> missing =
+      copy_tensors(model_tensors(source), target, /*adapt=*/true);
   if (missing.size() == target.size()) {
-    fail("{}: none of its tensors fits this model; compare model.* of both configurations", run_or_checkpoint.string());
+    fail("{}: none of its tensors fits this model; compare model.* of both configurations",
+         run_or_checkpoint.string());
   }
-  log::info("fine-tuning from {} (step {}): {} of {} tensors loaded", run_or_checkpoint.string(), source.step,
-            target.size() - missing.size(), target.size());
+  log::info("fine-tuning from {} (step {}): {} of {} tensors loaded", run_or_checkpoint.string(),
+            source.step, target.size() - missing.size(), target.size());
   for (const std::string& name : missing) log::warning("not loaded, starts fresh: {}", name);
 }
 

@@ -2,7 +2,6 @@
 // Between the parts of a training run and one checkpoint.
 
 #include <cstdint>
-#include <map>
 #include <string>
 
 #include "praxino/checkpoint/store.h"
@@ -19,8 +18,8 @@ struct RunCounters {
   int64_t skipped_steps = 0;
   int64_t skipped_in_a_row = 0;
   LoaderState loader;
-  uint64_t content_hash = 0;              // of the data set
-  std::map<std::string, double> metrics;  // newest evaluation, for `expect`
+  uint64_t content_hash = 0;    // of the data set
+  int64_t evaluated_step = -1;  // of the newest evaluation
 };
 
 /// Borrows everything.
@@ -30,13 +29,15 @@ struct TrainParts {
   Ema& ema;
 };
 
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const std::string& dataset_yaml);
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters,
+                         const std::string& dataset_yaml);
 
-/// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming what is missing.
+/// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming
+/// what is missing.
 RunCounters restore_state(const TrainState& state, const TrainParts& parts);
 
-/// Fine-tuning: loads what fits of a trained model (its averaged weights where there are some) and logs every tensor that
-/// was not loaded. Throws praxino::Error when nothing fits.
+/// Fine-tuning: loads what fits of a trained model (its averaged weights where there are some) and
+/// logs every tensor that was not loaded. Throws praxino::Error when nothing fits.
 void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world);
 
 }  // namespace praxino

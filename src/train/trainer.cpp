@@ -2,6 +2,8 @@
 
 #include <ATen/ops/zeros.h>
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "device_scalars.h"
@@ -38,17 +40,23 @@ RunConfig essential(const RunConfig& config) {
   kept.model = config.model;
   kept.model.activation_checkpointing = false;
   kept.optim.kind = config.optim.kind;
+  kept.optim.ema = config.optim.ema > 0 ? 0.5 : 0;  // whether there are averages at all
   kept.optim.gradient_accumulation = config.optim.gradient_accumulation;
   return kept;
 }
 
-void refuse_changed_run(const RunConfig& now, const TrainState& state, const std::filesystem::path& directory) {
-  const RunConfig before = parse_run(state.texts.at("config.yaml"), "config.yaml of the checkpoint");
-  const std::string difference = first_difference(to_yaml(essential(before)), to_yaml(essential(now)));
+void refuse_changed_run(const RunConfig& now, const TrainState& state,
+                        const std::filesystem::path& directory) {
+  const RunConfig before =
+      parse_run(state.texts.at("config.yaml"), "config.yaml of the checkpoint");
+  const std::string difference =
+      first_difference(to_yaml(essential(before)), to_yaml(essential(now)));
   if (!difference.empty()) {
-    fail("{}: this run was trained with another configuration ({}); give run.name a new name, start over with --fresh, or "
-         "fine-tune into a new run with --from",
-         directory.string(), difference);
+    fail(
+        "{}: this run was trained with another configuration ({}); give run.name a new name, start "
+        "over with --fresh, or "
+        "fine-tune into a new run with --from",
+        directory.string(), difference);
   }
 }
 
@@ -60,11 +68,17 @@ struct Trainer::State {
   bool resume();
   void make_loader(const LoaderState& start);
   double progress() const;
-  double elapsed() const { return counters.elapsed_seconds + (started > 0 ? now_seconds() - started : 0); }
+  std::string time_left() const {
+    return fmt::format("  {} left",
+                       format_duration(std::max(0.0, 60 * config.run.max_minutes - elapsed())));
+  }
+  double elapsed() const {
+    return counters.elapsed_seconds + (started > 0 ? now_seconds() - started : 0);
+  }
   void save();
   void collect(bool wait);
   void take(const ArrivedScalars& arrived);
-  void after_step(const StepStats& stats);
+  void after_step();
   void evaluate_now();
   int finish();
 
@@ -78,14 +92,12 @@ struct Trainer::State {
   std::unique_ptr<Loader> loader;
   std::unique_ptr<CheckpointStore> store;
   std::unique_ptr<Report> report;
-  Expectations expectations{{}, 0};
   DeviceScalars scalars;
   RunCounters counters;
   std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
-  double started = 0;       // of this start; 0 before run()
-  double wait_seconds = 0;  // for the loader, this step
+  double started = 0;                                       // of this start; 0 before run()
+  double wait_seconds = 0;                                  // for the loader, this step
   int64_t saved_step = -1;
-  int64_t evaluated_step = -1;
 };
 
 Trainer::State::State(const RunConfig& c, const TrainOptions& options)
@@ -102,13 +114,12 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   const bool resumed = resume();
   make_loader(counters.loader);
   report = std::make_unique<Report>(directory, config, counters.step);
-  report->seed(counters.metrics);
   report->describe(world, *dataset, split, resumed ? counters.step : -1);
-  expectations = Expectations(config.expect, config.run.steps);
 }
 
 void Trainer::State::open_directory(bool fresh) {
-  if (fresh && std::filesystem::exists(directory)) log::info("set aside: {}", set_aside(directory).string());
+  if (fresh && std::filesystem::exists(directory))
+    log::info("set aside: {}", set_aside(directory).string());
   store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep);
 }
 
@@ -118,24 +129,28 @@ bool Trainer::State::resume() {
   refuse_changed_run(config, *state, directory);
   counters = restore_state(*state, {world, *optimizer, *ema});
   if (counters.content_hash != dataset->content_hash()) {
-    fail("{}: the data set {} is not the one that this run was trained on; give run.name a new name, or restore the files",
-         directory.string(), config.data.path);
+    fail(
+        "{}: the data set {} is not the one that this run was trained on; give run.name a new "
+        "name, or restore the files",
+        directory.string(), config.data.path);
   }
   saved_step = counters.step;
-  if (!counters.metrics.empty() && counters.step == config.run.steps) evaluated_step = counters.step;
   return true;
 }
 
 void Trainer::State::make_loader(const LoaderState& start) {
   ClipSpace clips(*dataset, split.train, config.data.clip_frames, dataset->fps(config.data));
-  const LoaderOptions options{.data = config.data, .seed = static_cast<uint64_t>(config.run.seed),
+  const LoaderOptions options{.data = config.data,
+                              .seed = static_cast<uint64_t>(config.run.seed),
                               .pin = world.device.is_cuda()};
   loader = std::make_unique<Loader>(dataset, std::move(clips), options, start);
 }
 
 double Trainer::State::progress() const {
-  const double by_steps = static_cast<double>(counters.step) / static_cast<double>(config.run.steps);
-  const double by_clock = config.run.max_minutes > 0 ? elapsed() / (60 * config.run.max_minutes) : 0;
+  const double by_steps =
+      static_cast<double>(counters.step) / static_cast<double>(config.run.steps);
+  const double by_clock =
+      config.run.max_minutes > 0 ? elapsed() / (60 * config.run.max_minutes) : 0;
   return std::min(1.0, std::max(by_steps, by_clock));
 }
 
@@ -157,50 +172,48 @@ void Trainer::State::collect(bool wait) {
 
 void Trainer::State::take(const ArrivedScalars& arrived) {
   const auto samples = samples_of_step.extract(arrived.step);
-  const bool skipped = report->record(arrived);
-  if (!skipped) {
-    counters.skipped_in_a_row = 0;
-    return;
-  }
-  ++counters.skipped_steps;
-  ++counters.skipped_in_a_row;
+  const bool skipped = arrived.value("skipped") != 0;
+  counters.skipped_steps += skipped ? 1 : 0;
+  counters.skipped_in_a_row = skipped ? counters.skipped_in_a_row + 1 : 0;
+  report->record(arrived, counters.skipped_steps);
+  if (!skipped) return;
   log::warning("step {} skipped: its loss or gradients are not finite; samples {}", arrived.step,
                format_samples(samples ? samples.mapped() : std::vector<int64_t>{}));
   if (counters.skipped_in_a_row >= config.optim.max_skipped) {
-    fail("stopped at step {}: {} steps in a row had a loss or gradients that are not finite; lower optim.lr, or look at "
-         "the samples named above. The checkpoint of step {} is the newest one kept",
-         arrived.step, counters.skipped_in_a_row, saved_step);
+    fail(
+        "stopped at step {}: {} steps in a row had a loss or gradients that are not finite; lower "
+        "optim.lr, or look at "
+        "the samples named above. The newest checkpoint is that of step {}",
+        arrived.step, counters.skipped_in_a_row, saved_step);
   }
 }
 
-void Trainer::State::after_step(const StepStats& stats) {
-  (void)stats;
+void Trainer::State::after_step() {
   collect(/*wait=*/false);
   if (config.eval.every > 0 && counters.step % config.eval.every == 0) evaluate_now();
-  expectations.observe(counters.step, report->newest(), /*end=*/false);
   if (counters.step % config.checkpoint.every == 0) save();
 }
 
 void Trainer::State::evaluate_now() {
   if (split.val.empty()) return;
   collect(/*wait=*/true);
+  world.step = counters.step;
+  world.averaged = ema->enabled();
   if (ema->enabled()) ema->swap();
-  report->evaluate(world, dataset, split.val, counters.step);
+  report->evaluate(world, dataset, split.val);
   if (ema->enabled()) ema->swap();
-  evaluated_step = counters.step;
-  for (const auto& [name, value] : report->newest()) {
-    if (name.starts_with("eval/")) counters.metrics[name] = value;
-  }
+  counters.evaluated_step = counters.step;
+  saved_step = -1;  // a checkpoint of this step would not know of the evaluation
 }
 
 int Trainer::State::finish() {
   collect(/*wait=*/true);
-  if (evaluated_step != counters.step) evaluate_now();
+  if (counters.evaluated_step != counters.step) evaluate_now();
   save();
-  expectations.observe(counters.step, report->newest(), /*end=*/true);
-  if (!expectations.missed()) return 0;
-  for (const std::string& line : expectations.missed_table()) log::error("missed: {}", line);
-  return 3;
+  const std::vector<std::string> missed =
+      missed_expectations(config.expect, directory / "log.jsonl");
+  for (const std::string& line : missed) log::error("missed: {}", line);
+  return missed.empty() ? 0 : 3;
 }
 
 Trainer::Trainer(const RunConfig& config, const TrainOptions& options)
@@ -220,10 +233,11 @@ StepStats Trainer::step() {
   for (int64_t part = 0; part < parts; ++part) {
     const Batch batch = s.loader->next().to(s.world.device);
     const Tokens tokens = s.world.tokenizer->encode(batch.frames);
-    const Corrupted input =
-        s.world.objective->corrupt(tokens.values, {static_cast<uint64_t>(s.config.run.seed), batch.samples});
+    const Corrupted input = s.world.objective->corrupt(
+        tokens.values, {static_cast<uint64_t>(s.config.run.seed), batch.samples});
     const at::Tensor known = batch.known.logical_and(input.hide_actions.logical_not().unsqueeze(1));
-    const at::Tensor prediction = s.world.model->forward(input.z, input.signal, {batch.actions, known});
+    const at::Tensor prediction =
+        s.world.model->forward(input.z, input.signal, {batch.actions, known});
     const Loss loss = s.world.objective->loss(prediction, input);
     const at::Tensor share = loss.total / static_cast<double>(parts);
     share.backward();
@@ -236,9 +250,10 @@ StepStats Trainer::step() {
   s.ema->update(stats.skipped);
   ++s.counters.step;
   s.samples_of_step[s.counters.step] = std::move(samples);
-  s.scalars.push(s.counters.step, {{"train/loss", total}, {"train/grad_norm", stats.gradient_norm},
+  s.scalars.push(s.counters.step, {{"train/loss", total},
+                                   {"train/grad_norm", stats.gradient_norm},
                                    {"skipped", stats.skipped}});
-  s.report->stepped(s.counters.step, stats.learning_rate, s.wait_seconds, s.counters.skipped_steps);
+  s.report->stepped(s.counters.step, {stats.learning_rate, s.wait_seconds});
   return stats;
 }
 
@@ -247,13 +262,16 @@ int Trainer::run() {
   const StopSignal stop;
   s.started = now_seconds();
   {
-    Progress line("training", s.config.run.steps, s.counters.step);
+    const bool by_clock = s.config.run.max_minutes > 0;  // then the number of steps is not known
+    Progress line("training", by_clock ? 0 : s.config.run.steps, s.counters.step);
     while (s.counters.step < s.config.run.steps && s.progress() < 1.0) {
-      s.after_step(step());
-      line.update(s.counters.step, s.report->progress_text());
+      step();
+      s.after_step();
+      line.update(s.counters.step, s.report->progress_text() + (by_clock ? s.time_left() : ""));
       if (stop.requested()) {
         s.save();
-        log::info("stopped by a signal at step {}; the same command goes on from here", s.counters.step);
+        log::info("stopped by a signal at step {}; the same command goes on from here",
+                  s.counters.step);
         return stop.exit_code();
       }
     }

@@ -27,7 +27,7 @@ class Converter {
  private:
   struct Key {
     int source_width, source_height, width, height;
-    AVPixelFormat source_format, format;
+    AVPixelFormat source_format;
     ResizeFilter filter;
     AVColorSpace matrix;
     bool full_range;

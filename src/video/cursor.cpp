@@ -10,7 +10,7 @@ Cursor::Cursor(const std::filesystem::path& file, const FrameIndex& index,
                const VideoLimits& limits)
     : index_(index),
       limits_(limits),
-      source_(file, limits),
+      source_(file, limits, index.container),
       decoder_(source_, limits, index.reorder_depth),
       packet_(av_packet_alloc()),
       frame_(av_frame_alloc()) {

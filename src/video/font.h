@@ -1,5 +1,5 @@
 #pragma once
-// A pixel font for labels: printable ASCII, 5 x 7. Each row is five bits, the leftmost pixel highest.
+// A pixel font for labels: printable ASCII, 5 x 7. A row is five bits, the leftmost pixel highest.
 
 #include <array>
 #include <cstdint>

@@ -106,7 +106,7 @@ struct Source::Input {
   static int interrupted(void* opaque) { return static_cast<Input*>(opaque)->late() ? 1 : 0; }
 };
 
-Source::Source(std::filesystem::path file, const VideoLimits& limits)
+Source::Source(std::filesystem::path file, const VideoLimits& limits, const std::string& container)
     : file_(std::move(file)), limits_(limits), input_(std::make_unique<Input>()) {
   ffmpeg::prepare();
   // O_NONBLOCK: opening a pipe that nobody writes to must not wait.
@@ -121,6 +121,7 @@ Source::Source(std::filesystem::path file, const VideoLimits& limits)
   if (!S_ISREG(input_->status.st_mode))
     fail_video(VideoFault::kUnsupported, file_, "is not a regular file");
   if (input_->status.st_size == 0) fail_video(VideoFault::kCorrupt, file_, "is empty");
+  if (!container.empty()) format_ = av_find_input_format(container.c_str());
   open();
 }
 
@@ -138,6 +139,7 @@ void Source::open() {
     fail_ffmpeg(AVERROR(ENOMEM), file_, "cannot be opened");
   }
   if (format_ == nullptr) probe_container();
+  check_admitted();
 
   AVFormatContext* context = avformat_alloc_context();
   if (context == nullptr) fail_ffmpeg(AVERROR(ENOMEM), file_, "cannot be opened");
@@ -171,6 +173,9 @@ void Source::probe_container() {
     fail_video(VideoFault::kUnsupported, file_,
                fmt::format("is no video file of a known container (admitted: {})", kContainers));
   }
+}
+
+void Source::check_admitted() const {
   if (av_match_list(format_->name, kContainers, ',') <= 0) {
     fail_video(VideoFault::kUnsupported, file_,
                fmt::format("its container '{}' is not admitted (admitted: {})", format_->name,

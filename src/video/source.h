@@ -36,7 +36,9 @@ struct PacketFacts {
 /// Not thread-safe. All functions throw VideoError naming the file.
 class Source {
  public:
-  Source(std::filesystem::path file, const VideoLimits& limits);
+  /// `container`: FFmpeg's name of it, where an index knows it; empty: found out from the first
+  /// bytes.
+  Source(std::filesystem::path file, const VideoLimits& limits, const std::string& container = "");
   ~Source();
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
@@ -66,6 +68,7 @@ class Source {
   struct Input;
   void open();
   void probe_container();
+  void check_admitted() const;
   void choose_stream();
 
   std::filesystem::path file_;

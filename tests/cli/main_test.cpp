@@ -34,7 +34,8 @@ TEST(CommandLine, HelpHasOneLineForEachCommand) {
   const CommandResult help = run_command("praxino --help");
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_EQ(help.err, "");
-  for (const char* command : {"config", "doctor", "completion"}) {
+  for (const char* command :
+       {"train", "eval", "rollout", "data", "config", "doctor", "completion"}) {
     const size_t at = help.out.find(std::string("\n  ") + command + " ");
     ASSERT_NE(at, std::string::npos) << command << " is missing in\n" << help.out;
     EXPECT_LE(help.out.find('\n', at + 1) - at, 100u) << command;

@@ -1,4 +1,4 @@
-#include "config/suggest.h"
+#include "praxino/config/suggest.h"
 
 #include <gtest/gtest.h>
 

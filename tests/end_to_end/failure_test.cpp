@@ -18,14 +18,21 @@ class Failure : public ::testing::Test {
 };
 
 TEST_F(Failure, AMissedExpectationExitsWith3AndATable) {
-  EXPECT_EQ(run({"run.steps=4", "expect=[{metric: train/loss, below: 0.0001}, {metric: train/loss, at: 2, above: 0}]"}), 3);
+  EXPECT_EQ(
+      run({"run.steps=4",
+           "expect=[{metric: train/loss, below: 0.0001}, {metric: train/loss, at: 2, above: 0}]"}),
+      3);
   EXPECT_NE(log_.find("train/loss"), std::string::npos) << log_;
   EXPECT_NE(log_.find("below 0.0001"), std::string::npos) << log_;
   EXPECT_TRUE(fs::exists(checkpoint(directory_, 4)));
 }
 
 TEST_F(Failure, AHeldExpectationExitsWith0) {
-  EXPECT_EQ(run({"run.steps=4", "expect=[{metric: eval/psnr@1, above: 0}, {metric: train/loss, at: 2, below: 10}]"}), 0) << log_;
+  EXPECT_EQ(
+      run({"run.steps=4",
+           "expect=[{metric: eval/psnr@1, above: 0}, {metric: train/loss, at: 2, below: 10}]"}),
+      0)
+      << log_;
 }
 
 TEST_F(Failure, AMetricThatNeverCameIsAMiss) {
@@ -35,11 +42,13 @@ TEST_F(Failure, AMetricThatNeverCameIsAMiss) {
 
 TEST_F(Failure, LossesThatAreNotFiniteAreSkippedAndEndTheRun) {
   // Rates at which any network overflows within a few steps.
-  EXPECT_EQ(run({"run.steps=200", "optim.kind=adamw", "optim.lr=10", "optim.warmup=0", "optim.clip=0", "optim.weight_decay=10",
-                 "optim.max_skipped=5", "checkpoint.every=1000"}),
-            1)
+  EXPECT_EQ(
+      run({"run.steps=200", "optim.kind=adamw", "optim.lr=10", "optim.warmup=0", "optim.clip=0",
+           "optim.weight_decay=10", "optim.max_skipped=5", "checkpoint.every=1000"}),
+      1)
       << log_;
-  EXPECT_NE(log_.find("skipped: its loss or gradients are not finite; samples"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("skipped: its loss or gradients are not finite; samples"), std::string::npos)
+      << log_;
   EXPECT_NE(log_.find("5 steps in a row"), std::string::npos) << log_;
 }
 

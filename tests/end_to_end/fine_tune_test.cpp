@@ -19,7 +19,8 @@ class FineTune : public ::testing::Test {
 TEST_F(FineTune, LoadsWhatFitsAndListsTheRest) {
   run(train(run_file_, {"run.steps=8"}));
   const std::string log =
-      run(train(run_file_, {"run.name=longer", "run.steps=2", "data.clip_frames=6", "model.registers=3", "--from", base_.string()}));
+      run(train(run_file_, {"run.name=longer", "run.steps=2", "data.clip_frames=6",
+                            "model.registers=3", "--from", base_.string()}));
   EXPECT_NE(log.find("fine-tuning from"), std::string::npos) << log;
   EXPECT_NE(log.find("registers"), std::string::npos) << log;
   EXPECT_EQ(log.find("starts fresh: blocks.0.attention.query.weight"), std::string::npos) << log;
@@ -27,9 +28,11 @@ TEST_F(FineTune, LoadsWhatFitsAndListsTheRest) {
 
 TEST_F(FineTune, NamesEveryTensorThatStartsFresh) {
   run(train(run_file_, {"run.steps=2"}));
-  const std::string log = run(train(run_file_, {"run.name=other", "run.steps=1", "model.width=48", "--from", base_.string()}));
+  const std::string log = run(train(
+      run_file_, {"run.name=other", "run.steps=1", "model.width=48", "--from", base_.string()}));
   EXPECT_NE(log.find("starts fresh: blocks.0.attention.query.weight"), std::string::npos) << log;
-  EXPECT_EQ(log.find("starts fresh: gates.weight"), std::string::npos) << log;  // does not depend on the width
+  EXPECT_EQ(log.find("starts fresh: gates.weight"), std::string::npos)
+      << log;  // does not depend on the width
 }
 
 TEST_F(FineTune, FreshSetsTheOldRunAside) {
@@ -43,9 +46,10 @@ TEST_F(FineTune, RollsOutAndEvaluatesWithTheSameBits) {
   run({"eval", base_.string(), "--clips", "2"});
   EXPECT_TRUE(fs::exists(base_ / "eval.json"));
   const auto roll = [&](const std::string& out) {
-    run({"rollout", base_.string(), "--actions", "forward*3,turn:8*2", "--frames", "5", "--seed", "9", "--out",
-         (folder_.path() / out).string()});
-    return read_file(folder_.path() / out / "rollout.mp4") + read_file(folder_.path() / out / "rollout.png");
+    run({"rollout", base_.string(), "--actions", "forward*3,turn:8*2", "--frames", "5", "--seed",
+         "9", "--out", (folder_.path() / out).string()});
+    return read_file(folder_.path() / out / "rollout.mp4") +
+           read_file(folder_.path() / out / "rollout.png");
   };
   EXPECT_EQ(roll("a"), roll("b"));
 }

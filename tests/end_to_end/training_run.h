@@ -26,11 +26,14 @@ using Overrides = std::vector<std::string>;
 /// Seconds-long training on two Freedoom clips' worth of pixels; everything below `folder`.
 inline fs::path write_tiny_run(const fs::path& folder) {
   const fs::path file = folder / "tiny.yaml";
-  write_file_atomic(file, std::string(R"(
+  write_file_atomic(
+      file,
+      std::string(R"(
 run:        {name: tiny, seed: 3, steps: 40, threads: 1, precision: fp32, output: ")") +
-                              (folder / "runs").string() + R"("}
-data:       {path: ")" + PRAXINO_SOURCE_DIR +
-                              R"(/tests/data/freedoom", clip_frames: 4, fps: 17.5, size: [24, 32], batch: 2, workers: 2,
+          (folder / "runs").string() + R"("}
+data:       {path: ")" +
+          PRAXINO_SOURCE_DIR +
+          R"(/tests/data/freedoom", clip_frames: 4, fps: 17.5, size: [24, 32], batch: 2, workers: 2,
              split: {val_files: [freedoom2_demo1.mp4]}}
 tokenizer:  {patch: 8}
 model:      {width: 32, depth: 2, heads: 2, time_every: 2, registers: 1}
@@ -120,12 +123,16 @@ inline fs::path checkpoint(const fs::path& run_directory, int64_t step) {
   return run_directory / "checkpoints" / name;
 }
 
-/// Weights, moments and averages of two checkpoints are the same bytes; the data goes on at the same sample.
+/// Weights, moments and averages of two checkpoints are the same bytes; the data goes on at the
+/// same sample.
 inline void expect_same_state(const fs::path& a, const fs::path& b) {
-  for (const char* file : {"model.safetensors", "ema.safetensors", "optimizer-00000-of-00001.safetensors"}) {
+  for (const char* file :
+       {"model.safetensors", "ema.safetensors", "optimizer-00000-of-00001.safetensors"}) {
     EXPECT_EQ(read_file(a / file), read_file(b / file)) << file;
   }
-  const auto state = [](const fs::path& folder) { return nlohmann::json::parse(read_file(folder / "state.json")); };
+  const auto state = [](const fs::path& folder) {
+    return nlohmann::json::parse(read_file(folder / "state.json"));
+  };
   EXPECT_EQ(state(a)["data"], state(b)["data"]);
   EXPECT_EQ(state(a)["step"], state(b)["step"]);
 }

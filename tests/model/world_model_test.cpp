@@ -32,16 +32,19 @@ ModelConfig small(const std::string& attention) {
 const TokenGrid kGrid{.rows = 2, .columns = 3, .width = 12};
 
 std::vector<ActionField> fields() {
-  return {{.name = "fire", .kind = "button"}, {.name = "turn", .kind = "delta", .low = -4, .high = 4},
+  return {{.name = "fire", .kind = "button"},
+          {.name = "turn", .kind = "delta", .low = -4, .high = 4},
           {.name = "weapon", .kind = "discrete", .size = 3}};
 }
 
 // A model whose every part speaks: the zero-initialized matrices get values.
 std::unique_ptr<WorldModel> make_model(const ModelConfig& config, bool bf16 = false) {
-  auto model = std::make_unique<WorldModel>(config, kGrid, fields(), WorldModelOptions{.bf16 = bf16, .clip_frames = kFrames});
+  auto model = std::make_unique<WorldModel>(
+      config, kGrid, fields(), WorldModelOptions{.bf16 = bf16, .clip_frames = kFrames});
   const at::NoGradGuard off;
   uint64_t seed = 100;
-  for (const Parameter& p : model->parameters().all()) p.value.add_(normal(p.value.sizes(), seed++), 0.1);
+  for (const Parameter& p : model->parameters().all())
+    p.value.add_(normal(p.value.sizes(), seed++), 0.1);
   return model;
 }
 
@@ -51,7 +54,8 @@ struct Input {
   ActionBatch actions{.values = normal({kBatch, kFrames, 3}, 3).sign().clamp(0, 1),
                       .known = at::ones({kBatch, kFrames}, at::kBool)};
   Input frames(int64_t first, int64_t count) const {
-    return {z.narrow(1, first, count), signal.narrow(1, first, count),
+    return {z.narrow(1, first, count),
+            signal.narrow(1, first, count),
             {actions.values.narrow(1, first, count), actions.known.narrow(1, first, count)}};
   }
 };
@@ -83,14 +87,17 @@ TEST_P(Models, EveryInputOfTheOwnAndEarlierFramesMatters) {
   const Input in;
   const at::Tensor last = forward(*model, in).narrow(1, 5, 1);
   const auto changed = [&](auto change) {
-    Input other{in.z.clone(), in.signal.clone(), {in.actions.values.clone(), in.actions.known.clone()}};
+    Input other{
+        in.z.clone(), in.signal.clone(), {in.actions.values.clone(), in.actions.known.clone()}};
     change(other);
     return relative_error(forward(*model, other).narrow(1, 5, 1), last);
   };
   EXPECT_GT(changed([](Input& i) { i.z.narrow(1, 0, 1).add_(1); }), 1e-4);
   EXPECT_GT(changed([](Input& i) { i.signal.narrow(1, 5, 1).fill_(0.9); }), 1e-4);
   for (int64_t field = 0; field < 3; ++field) {
-    EXPECT_GT(changed([&](Input& i) { i.actions.values.narrow(1, 5, 1).select(2, field).add_(1); }), 1e-4) << field;
+    EXPECT_GT(changed([&](Input& i) { i.actions.values.narrow(1, 5, 1).select(2, field).add_(1); }),
+              1e-4)
+        << field;
   }
   EXPECT_GT(changed([](Input& i) { i.actions.known.narrow(1, 5, 1).fill_(false); }), 1e-4);
 }
@@ -104,7 +111,8 @@ TEST_P(Models, UnknownActionsHideTheirValues) {
 }
 
 // Decoding frame by frame with a cache gives what forward gives over the same frames.
-void expect_decode_equals_forward(const ModelConfig& config, int64_t frames_checked, int64_t window = 0) {
+void expect_decode_equals_forward(const ModelConfig& config, int64_t frames_checked,
+                                  int64_t window = 0) {
   const auto model = make_model(config);
   const Input in;
   const at::Tensor want = forward(*model, in);
@@ -114,7 +122,8 @@ void expect_decode_equals_forward(const ModelConfig& config, int64_t frames_chec
   for (int64_t t = 0; t < frames_checked; ++t) {
     const Input now = in.frames(t, 1);
     const Input noise{normal(now.z.sizes(), 77), now.signal * 0.5, now.actions};
-    model->decode(noise.z, noise.signal, noise.actions, *cache, /*append=*/false);  // must leave no trace
+    model->decode(noise.z, noise.signal, noise.actions, *cache,
+                  /*append=*/false);  // must leave no trace
     const at::Tensor got = model->decode(now.z, now.signal, now.actions, *cache, /*append=*/true);
     EXPECT_LT(relative_error(got, want.narrow(1, t, 1)), 1e-4) << "frame " << t;
   }
@@ -167,7 +176,8 @@ TEST_P(Models, CheckpointingChangesNoGradient) {
       gradients.back().push_back(p.value.grad());
     }
   }
-  for (size_t i = 0; i < gradients[0].size(); ++i) EXPECT_TRUE(gradients[0][i].equal(gradients[1][i])) << i;
+  for (size_t i = 0; i < gradients[0].size(); ++i)
+    EXPECT_TRUE(gradients[0][i].equal(gradients[1][i])) << i;
 }
 
 TEST_P(Models, Bfloat16StaysNearFloat32) {
@@ -187,11 +197,14 @@ TEST(WorldModel, StartsByPredictingNothing) {
 }
 
 TEST(WorldModel, NamesAreModulePathsAndSeedsDecide) {
-  const WorldModel a(small("space_time"), kGrid, fields(), {.seed = 1}), b(small("space_time"), kGrid, fields(), {.seed = 1}),
+  const WorldModel a(small("space_time"), kGrid, fields(), {.seed = 1}),
+      b(small("space_time"), kGrid, fields(), {.seed = 1}),
       c(small("space_time"), kGrid, fields(), {.seed = 2});
   EXPECT_NE(a.parameters().find("blocks.0.attention.query.weight"), nullptr);
   EXPECT_NE(a.parameters().find("actions.fields.turn.weight"), nullptr);
-  const auto weight = [](const WorldModel& m) { return m.parameters().find("blocks.1.feed_forward.up.weight")->value; };
+  const auto weight = [](const WorldModel& m) {
+    return m.parameters().find("blocks.1.feed_forward.up.weight")->value;
+  };
   EXPECT_TRUE(weight(a).equal(weight(b)));
   EXPECT_FALSE(weight(a).equal(weight(c)));
 }
@@ -200,7 +213,8 @@ TEST(WorldModel, WorksWithoutActions) {
   const WorldModel model(small("frame_causal"), kGrid, {}, {});
   const Input in;
   const at::NoGradGuard off;
-  const ActionBatch none{.values = at::zeros({kBatch, kFrames, 0}), .known = at::zeros({kBatch, kFrames}, at::kBool)};
+  const ActionBatch none{.values = at::zeros({kBatch, kFrames, 0}),
+                         .known = at::zeros({kBatch, kFrames}, at::kBool)};
   EXPECT_EQ(model.forward(in.z, in.signal, none).sizes(), in.z.sizes());
 }
 

@@ -77,19 +77,22 @@ TEST(Objective, SharesOfHiddenActionsFollowTheConfiguration) {
   EXPECT_NEAR(c.hide_actions.to(at::kFloat).mean().item<float>(), 0.25, 0.05);
 }
 
-// A network that knows the answer must sample it back exactly, from any noise, in any number of steps.
+// A network that knows the answer must sample it back exactly, from any noise, in any number of
+// steps.
 TEST(Sampler, AnOracleSamplesTheDataBack) {
   const at::Tensor data = normal({2, 3, 4}, 1);
   for (const int64_t steps : {1, 2, 4, 7, 64}) {
     at::Tensor z = normal({2, 3, 4}, 5);
     for (int64_t i = 0; i < steps; ++i) {
-      z = euler_step(z, data, static_cast<double>(i) / static_cast<double>(steps), 1.0 / static_cast<double>(steps));
+      z = euler_step(z, data, static_cast<double>(i) / static_cast<double>(steps),
+                     1.0 / static_cast<double>(steps));
     }
     EXPECT_TRUE(z.equal(data)) << steps << " steps";
   }
 }
 
-// v = (x_hat - z) / (1 - tau) points along the straight path: with the true data a step lands on it.
+// v = (x_hat - z) / (1 - tau) points along the straight path: with the true data a step lands on
+// it.
 TEST(Sampler, StepsFollowTheStraightPath) {
   const at::Tensor data = normal({3, 4}, 1), noise = normal({3, 4}, 2);
   const at::Tensor stepped = euler_step(mix_noise(data, noise, 0.25), data, 0.25, 0.5);

@@ -17,7 +17,8 @@ constexpr double kTolerance = 2e-5;
 
 // The definition, one query at a time. visible(tq, nq, tk, nk): whether the query sees the key.
 template <class Visible>
-at::Tensor by_definition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, Visible visible) {
+at::Tensor by_definition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                         Visible visible) {
   const at::Tensor result = at::empty_like(q);
   const int64_t t = q.size(1), n = q.size(2), heads = q.size(3), group = heads / k.size(3);
   for (int64_t b = 0; b < q.size(0); ++b) {
@@ -49,43 +50,48 @@ struct Inputs {
 };
 
 Inputs inputs(int64_t frames, int64_t heads, int64_t groups) {
-  return {normal({2, frames, 3, heads, 8}, 1), normal({2, frames, 3, groups, 8}, 2), normal({2, frames, 3, groups, 8}, 3)};
+  return {normal({2, frames, 3, heads, 8}, 1), normal({2, frames, 3, groups, 8}, 2),
+          normal({2, frames, 3, groups, 8}, 3)};
 }
 
 class Attention : public ::testing::TestWithParam<FrameWindow> {};
 
 TEST_P(Attention, AlongTimeEqualsItsDefinition) {
   const Inputs in = inputs(6, 4, 2);
-  const at::Tensor want = by_definition(in.q, in.k, in.v, [&](int64_t tq, int64_t nq, int64_t tk, int64_t nk) {
-    return nq == nk && GetParam().sees(tq, tk);
-  });
+  const at::Tensor want =
+      by_definition(in.q, in.k, in.v, [&](int64_t tq, int64_t nq, int64_t tk, int64_t nk) {
+        return nq == nk && GetParam().sees(tq, tk);
+      });
   EXPECT_LT(relative_error(time_attention(in.q, in.k, in.v, GetParam()), want), kTolerance);
 }
 
 TEST_P(Attention, OverEarlierFramesEqualsItsDefinition) {
   const Inputs in = inputs(5, 2, 1);
-  const at::Tensor want = by_definition(in.q, in.k, in.v, [&](int64_t tq, int64_t, int64_t tk, int64_t) {
-    return GetParam().sees(tq, tk);
-  });
+  const at::Tensor want = by_definition(
+      in.q, in.k, in.v,
+      [&](int64_t tq, int64_t, int64_t tk, int64_t) { return GetParam().sees(tq, tk); });
   EXPECT_LT(relative_error(frame_causal_attention(in.q, in.k, in.v, GetParam()), want), kTolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(Windows, Attention,
-                         ::testing::Values(FrameWindow{}, FrameWindow{.window = 1}, FrameWindow{.window = 2},
-                                           FrameWindow{.window = 2, .sinks = 1}, FrameWindow{.window = 3, .sinks = 2},
+                         ::testing::Values(FrameWindow{}, FrameWindow{.window = 1},
+                                           FrameWindow{.window = 2},
+                                           FrameWindow{.window = 2, .sinks = 1},
+                                           FrameWindow{.window = 3, .sinks = 2},
                                            FrameWindow{.window = 9}));
 
 TEST(Attention, InsideAFrameEqualsItsDefinition) {
   const Inputs in = inputs(3, 4, 4);
-  const at::Tensor want =
-      by_definition(in.q, in.k, in.v, [](int64_t tq, int64_t, int64_t tk, int64_t) { return tq == tk; });
+  const at::Tensor want = by_definition(
+      in.q, in.k, in.v, [](int64_t tq, int64_t, int64_t tk, int64_t) { return tq == tk; });
   EXPECT_LT(relative_error(space_attention(in.q, in.k, in.v), want), kTolerance);
 }
 
 TEST(Attention, StepsEqualTheLastFrame) {
   const Inputs in = inputs(4, 4, 2);
   const at::Tensor last = in.q.narrow(1, 3, 1);
-  EXPECT_LT(relative_error(time_attention_step(last, in.k, in.v), time_attention(in.q, in.k, in.v, {}).narrow(1, 3, 1)),
+  EXPECT_LT(relative_error(time_attention_step(last, in.k, in.v),
+                           time_attention(in.q, in.k, in.v, {}).narrow(1, 3, 1)),
             kTolerance);
   EXPECT_LT(relative_error(frame_causal_attention_step(last, in.k, in.v),
                            frame_causal_attention(in.q, in.k, in.v, {}).narrow(1, 3, 1)),

@@ -12,14 +12,20 @@ using testing::normal;
 using testing::relative_error;
 
 TEST(Linear, ComputesInBfloat16WithFloat32Gradients) {
-  const auto exact = [](const std::vector<at::Tensor>& in) { return at::linear(in[0], in[1], in[2]); };
-  const auto rounded = [](const std::vector<at::Tensor>& in) { return linear(in[0].to(at::kBFloat16), in[1], in[2]); };
-  const std::vector<at::Tensor> inputs = {normal({3, 5, 24}, 1), normal({7, 24}, 2), normal({7}, 3)};
+  const auto exact = [](const std::vector<at::Tensor>& in) {
+    return at::linear(in[0], in[1], in[2]);
+  };
+  const auto rounded = [](const std::vector<at::Tensor>& in) {
+    return linear(in[0].to(at::kBFloat16), in[1], in[2]);
+  };
+  const std::vector<at::Tensor> inputs = {normal({3, 5, 24}, 1), normal({7, 24}, 2),
+                                          normal({7}, 3)};
   const at::Tensor got = rounded(inputs);
   EXPECT_EQ(got.scalar_type(), at::kBFloat16);
   EXPECT_LT(relative_error(got, exact(inputs)), 0.02);
   const at::Tensor weight = normal({3, 5, 7}, 4);
-  const auto got_gradients = gradients(rounded, inputs, weight), want = gradients(exact, inputs, weight);
+  const auto got_gradients = gradients(rounded, inputs, weight),
+             want = gradients(exact, inputs, weight);
   for (size_t i = 0; i < inputs.size(); ++i) {
     EXPECT_EQ(got_gradients[i].scalar_type(), at::kFloat);
     EXPECT_LT(relative_error(got_gradients[i], want[i]), 0.02) << "input " << i;

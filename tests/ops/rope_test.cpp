@@ -12,7 +12,8 @@ namespace {
 using testing::normal;
 using testing::relative_error;
 
-TEST(Rope, SplitsHeadsAsCosmosDoes) {  // dimensions 24/20/20, 32/32/32, 44/42/42 are twice these pairs
+TEST(Rope,
+     SplitsHeadsAsCosmosDoes) {  // dimensions 24/20/20, 32/32/32, 44/42/42 are twice these pairs
   EXPECT_EQ(rope_split_video(64), (RopeSplit{12, 10, 10}));
   EXPECT_EQ(rope_split_video(96), (RopeSplit{16, 16, 16}));
   EXPECT_EQ(rope_split_video(128), (RopeSplit{22, 21, 21}));
@@ -26,8 +27,10 @@ TEST(Rope, ScoresDependOnDistanceAlone) {
   const at::Tensor q = normal({1, 1, 1, k}, 1), key = normal({1, 1, 1, k}, 2);
   const auto score = [&](double at_query, double at_key) {
     const auto table = [&](double p) {
-      return rope_table(at::stack({normal({1}, 3) * 0 + p, normal({1}, 3) * 0 + 2 * p, normal({1}, 3) * 0 - p}, 1),
-                        rope_split_video(k), 100.0);
+      return rope_table(
+          at::stack({normal({1}, 3) * 0 + p, normal({1}, 3) * 0 + 2 * p, normal({1}, 3) * 0 - p},
+                    1),
+          rope_split_video(k), 100.0);
     };
     const RopeTable a = table(at_query), b = table(at_key);
     return (rotate(q, a.cos, a.sin) * rotate(key, b.cos, b.sin)).sum().item<float>();
@@ -40,7 +43,8 @@ TEST(Rope, KeepsLengths) {
   const at::Tensor x = normal({2, 7, 3, 16}, 1);
   const at::Tensor time = at::arange(7, at::kFloat);
   const RopeTable table = rope_table(at::stack({time, time * 3, time * 0}, 1), {3, 3, 2}, 100.0);
-  EXPECT_LT(relative_error(rotate(x, table.cos, table.sin).square().sum(-1), x.square().sum(-1)), 1e-5);
+  EXPECT_LT(relative_error(rotate(x, table.cos, table.sin).square().sum(-1), x.square().sum(-1)),
+            1e-5);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
-// Small verbs for tensor tests: seeded random tensors, distances, gradients by autograd and by finite differences.
+// Small verbs for tensor tests: seeded random tensors, distances, gradients by autograd and by
+// finite differences.
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
@@ -14,11 +15,13 @@
 namespace praxino::testing {
 
 inline at::Tensor normal(at::IntArrayRef shape, uint64_t seed = 1) {
-  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed), at::TensorOptions().dtype(at::kFloat));
+  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed),
+                   at::TensorOptions().dtype(at::kFloat));
 }
 
 inline at::Tensor uniform(at::IntArrayRef shape, uint64_t seed = 1) {
-  return at::rand(shape, at::make_generator<at::CPUGeneratorImpl>(seed), at::TensorOptions().dtype(at::kFloat));
+  return at::rand(shape, at::make_generator<at::CPUGeneratorImpl>(seed),
+                  at::TensorOptions().dtype(at::kFloat));
 }
 
 /// Largest absolute difference over the largest magnitude of `want`.
@@ -32,12 +35,14 @@ inline bool same_bits(const at::Tensor& a, const at::Tensor& b) { return a.equal
 using Function = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
 
 /// Gradients of sum(f(inputs) * weight) by autograd.
-inline std::vector<at::Tensor> gradients(const Function& f, const std::vector<at::Tensor>& inputs, const at::Tensor& weight) {
+inline std::vector<at::Tensor> gradients(const Function& f, const std::vector<at::Tensor>& inputs,
+                                         const at::Tensor& weight) {
   std::vector<at::Tensor> leaves;
   for (const at::Tensor& x : inputs) leaves.push_back(x.detach().clone().requires_grad_());
   (f(leaves).to(at::kFloat) * weight).sum().backward();
   std::vector<at::Tensor> result;
-  for (const at::Tensor& x : leaves) result.push_back(x.grad().defined() ? x.grad() : at::zeros_like(x));
+  for (const at::Tensor& x : leaves)
+    result.push_back(x.grad().defined() ? x.grad() : at::zeros_like(x));
   return result;
 }
 

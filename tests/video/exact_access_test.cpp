@@ -20,14 +20,13 @@ using test::kFrames;
 struct VideoCase {
   std::string name;
   std::string file;
-  std::string options;  // of the encoder
-  std::string second =
-      "";  // a second call of ffmpeg, whose output is `file` (the first makes "first.mp4")
+  std::string options;       // of the encoder
+  std::string second = "";   // then a second call of ffmpeg makes `file` out of first.mp4
   std::string input = "30";  // frames per second of the input
   int64_t first = 0;         // number on the first frame
-  std::string patch = "";    // what is done to the finished bytes
+  std::string patch = "";    // a box that is made unreadable afterwards
   int64_t keys = -1;         // key frames in the index, -1: any
-  int white = 232;           // of the bar code, in RGB
+  int white = 232;           // of the bar code in RGB: limited range is widened
 };
 
 void PrintTo(const VideoCase& c, std::ostream* out) { *out << c.name; }
@@ -36,87 +35,103 @@ const std::string kX264 = "-c:v libx264 -preset veryfast ";
 const std::string kX265 = "-c:v libx265 -preset veryfast -x265-params log-level=none:pools=1:";
 const std::string kSvt = "-c:v libsvtav1 -preset 12 -g 40 -svtav1-params lp=1 ";
 
-std::vector<VideoCase> all_cases() {
-  const auto make = [](std::string name, std::string file, std::string options) {
-    VideoCase c;
-    c.name = std::move(name);
-    c.file = std::move(file);
-    c.options = std::move(options);
-    return c;
-  };
-  std::vector<VideoCase> cases = {
-      make("H264Gop2Mp4", "a.mp4", kX264 + "-g 2 -bf 0"),
-      make("H264Gop30Mp4", "a.mp4", kX264 + "-g 30 -bf 3"),
-      make("H264Gop250Mkv", "a.mkv", kX264 + "-g 250 -bf 3"),
-      make("H264OpenGopMp4", "a.mp4",
-           kX264 + "-x264-params open-gop=1:keyint=12:bframes=3:scenecut=0"),
-      make("H264OpenGopMkv", "a.mkv",
-           kX264 + "-x264-params open-gop=1:keyint=12:bframes=3:scenecut=0"),
-      make("H264OpenGopTs", "a.ts",
-           kX264 + "-x264-params open-gop=1:keyint=12:bframes=3:scenecut=0"),
-      make("H264ShortOpenGopMp4", "a.mp4",
-           kX264 + "-x264-params open-gop=1:keyint=3:bframes=2:b-pyramid=none:scenecut=0"),
-      make("H264IntraRefreshMp4", "a.mp4",
-           kX264 + "-x264-params intra-refresh=1:keyint=30:bframes=0"),
-      make("H264Avi", "a.avi", kX264 + "-g 30 -bf 2"),
-      make("H264Interlaced", "a.mp4", kX264 + "-g 20 -bf 2 -flags +ilme+ildct"),
-      make("H264Fragmented", "a.mp4", kX264 + "-g 20 -bf 2 -movflags frag_keyframe+empty_moov"),
-      make("H264Chroma444", "a.mp4", kX264 + "-g 20 -bf 2 -pix_fmt yuv444p"),
-      make("H264TenBit", "a.mkv", kX264 + "-g 20 -bf 2 -pix_fmt yuv420p10le"),
-      make("HevcOpenGopMp4", "a.mp4", kX265 + "keyint=15:min-keyint=15:bframes=4:open-gop=1"),
-      make("HevcOpenGopMkv", "a.mkv", kX265 + "keyint=15:min-keyint=15:bframes=4:open-gop=1"),
-      make("HevcClosedGopTs", "a.ts", kX265 + "keyint=30:open-gop=0"),
-      make("HevcTenBit", "a.mp4", kX265 + "keyint=30 -pix_fmt yuv420p10le"),
-      make("Vp8Webm", "a.webm", "-c:v libvpx -deadline realtime -cpu-used 8 -g 40 -b:v 400k"),
-      make("Vp9RealtimeWebm", "a.webm",
-           "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 40 -b:v 400k"),
-      make("Vp9HiddenFramesMp4", "a.mp4",
-           "-c:v libvpx-vp9 -deadline good -cpu-used 5 -auto-alt-ref 1 -lag-in-frames 16 -g 40 "
-           "-b:v 400k"),
-      make("Av1Mp4", "a.mp4", kSvt),
-      make("Av1Mkv", "a.mkv", kSvt),
-      make("Mpeg4Avi", "a.avi", "-c:v mpeg4 -q:v 3 -g 12"),
-      make("Mpeg4BFramesAvi", "a.avi", "-c:v mpeg4 -q:v 3 -g 12 -bf 2"),
-      make("Mpeg4BFramesMp4", "a.mp4", "-c:v mpeg4 -q:v 3 -g 12 -bf 2"),
-      make("Mpeg2Ts", "a.ts", "-c:v mpeg2video -q:v 3 -g 15 -bf 2"),
-      make("Mpeg1Mkv", "a.mkv", "-c:v mpeg1video -q:v 3 -g 15 -bf 2"),
-      make("Ffv1Mkv", "a.mkv", "-c:v ffv1 -g 12"),
-      make("MjpegAvi", "a.avi", "-c:v mjpeg -q:v 3 -color_range pc -pix_fmt yuvj420p"),
-      make("Vp9FullRange", "a.webm",
-           "-vf scale=in_range=pc:out_range=pc -color_range pc -c:v libvpx-vp9 -deadline realtime "
-           "-cpu-used 8 -g 40 -b:v 400k"),
-      make("H264FullRange", "a.mp4",
-           kX264 + "-vf scale=in_range=pc:out_range=pc -color_range pc -pix_fmt yuv420p"),
-      make("VariableRate", "a.mp4",
-           "-vf settb=1/1000,setpts=N*20+N*N/3 -fps_mode passthrough -enc_time_base 1:1000 " +
-               kX264 + "-g 30 -bf 2"),
-      make("VariableRateMkv", "a.mkv",
-           "-vf settb=1/1000,setpts=N*20+N*N/3 -fps_mode passthrough -enc_time_base 1:1000 " +
-               kX264 + "-g 30 -bf 2"),
-      make("StartOffsetTs", "a.ts", "-output_ts_offset 7.3 " + kX264 + "-g 30 -bf 2"),
-      make("StartOffsetMkv", "a.mkv", "-output_ts_offset 7.3 " + kX264 + "-g 30 -bf 2"),
-      make("AudioFirst", "a.mp4",
-           "-f lavfi -i sine=d=4 -map 1:a -map 0:v -c:a aac " + kX264 + "-g 30 -bf 2"),
-      make("NtscRate", "a.mp4", kX264 + "-g 30 -bf 2"),
-      make("EditList", "a.mp4", kX264 + "-g 30 -bf 2"),
-      make("EverySampleClaimsToBeAKeyFrame", "a.mp4", kX264 + "-g 30 -bf 2"),
-  };
-  const auto at = [&](const std::string& name) -> VideoCase& {
-    return *std::ranges::find(cases, name, &VideoCase::name);
-  };
-  for (const char* full : {"MjpegAvi", "Vp9FullRange", "H264FullRange"}) at(full).white = 215;
-  at("MjpegAvi").white = 232;  // its input is limited, and swscale widens it
-  at("NtscRate").input = "30000/1001";
-  at("EditList").second = "-ss 1.05 -i first.mp4 -c copy";
-  at("EditList").first = 32;
-  at("EverySampleClaimsToBeAKeyFrame").patch = "stss";
-  at("EverySampleClaimsToBeAKeyFrame").keys = 4;
-  at("H264Gop30Mp4").keys = 4;
-  at("H264Gop250Mkv").keys = 1;
-  at("H264OpenGopMp4").keys = 10;
-  at("HevcOpenGopMp4").keys = 8;
-  return cases;
-}
+const std::vector<VideoCase> kCases = {
+    {.name = "H264Gop2Mp4", .file = "a.mp4", .options = kX264 + "-g 2 -bf 0"},
+    {.name = "H264Gop30Mp4", .file = "a.mp4", .options = kX264 + "-g 30 -bf 3", .keys = 4},
+    {.name = "H264Gop250Mkv", .file = "a.mkv", .options = kX264 + "-g 250 -bf 3", .keys = 1},
+    {.name = "H264OpenGopMp4",
+     .file = "a.mp4",
+     .options = kX264 + "-x264-params open-gop=1:keyint=12:bframes=3:scenecut=0",
+     .keys = 10},
+    {.name = "H264OpenGopMkv",
+     .file = "a.mkv",
+     .options = kX264 + "-x264-params open-gop=1:keyint=12:bframes=3:scenecut=0"},
+    {.name = "H264OpenGopTs",
+     .file = "a.ts",
+     .options = kX264 + "-x264-params open-gop=1:keyint=12:bframes=3:scenecut=0"},
+    {.name = "H264ShortOpenGopMp4",
+     .file = "a.mp4",
+     .options = kX264 + "-x264-params open-gop=1:keyint=3:bframes=2:b-pyramid=none:scenecut=0"},
+    {.name = "H264IntraRefreshMp4",
+     .file = "a.mp4",
+     .options = kX264 + "-x264-params intra-refresh=1:keyint=30:bframes=0"},
+    {.name = "H264Avi", .file = "a.avi", .options = kX264 + "-g 30 -bf 2"},
+    {.name = "H264Interlaced",
+     .file = "a.mp4",
+     .options = kX264 + "-g 20 -bf 2 -flags +ilme+ildct"},
+    {.name = "H264Fragmented",
+     .file = "a.mp4",
+     .options = kX264 + "-g 20 -bf 2 -movflags frag_keyframe+empty_moov"},
+    {.name = "H264Chroma444", .file = "a.mp4", .options = kX264 + "-g 20 -bf 2 -pix_fmt yuv444p"},
+    {.name = "H264TenBit", .file = "a.mkv", .options = kX264 + "-g 20 -bf 2 -pix_fmt yuv420p10le"},
+    {.name = "HevcOpenGopMp4",
+     .file = "a.mp4",
+     .options = kX265 + "keyint=15:min-keyint=15:bframes=4:open-gop=1",
+     .keys = 8},
+    {.name = "HevcOpenGopMkv",
+     .file = "a.mkv",
+     .options = kX265 + "keyint=15:min-keyint=15:bframes=4:open-gop=1"},
+    {.name = "HevcClosedGopTs", .file = "a.ts", .options = kX265 + "keyint=30:open-gop=0"},
+    {.name = "HevcTenBit", .file = "a.mp4", .options = kX265 + "keyint=30 -pix_fmt yuv420p10le"},
+    {.name = "Vp8Webm",
+     .file = "a.webm",
+     .options = "-c:v libvpx -deadline realtime -cpu-used 8 -g 40 -b:v 400k"},
+    {.name = "Vp9RealtimeWebm",
+     .file = "a.webm",
+     .options = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 40 -b:v 400k"},
+    {.name = "Vp9HiddenFramesMp4",
+     .file = "a.mp4",
+     .options = "-c:v libvpx-vp9 -deadline good -cpu-used 5 -auto-alt-ref 1 -lag-in-frames 16 -g "
+                "40 -b:v 400k"},
+    {.name = "Av1Mp4", .file = "a.mp4", .options = kSvt},
+    {.name = "Av1Mkv", .file = "a.mkv", .options = kSvt},
+    {.name = "Mpeg4Avi", .file = "a.avi", .options = "-c:v mpeg4 -q:v 3 -g 12"},
+    {.name = "Mpeg4BFramesAvi", .file = "a.avi", .options = "-c:v mpeg4 -q:v 3 -g 12 -bf 2"},
+    {.name = "Mpeg4BFramesMp4", .file = "a.mp4", .options = "-c:v mpeg4 -q:v 3 -g 12 -bf 2"},
+    {.name = "Mpeg2Ts", .file = "a.ts", .options = "-c:v mpeg2video -q:v 3 -g 15 -bf 2"},
+    {.name = "Mpeg1Mkv", .file = "a.mkv", .options = "-c:v mpeg1video -q:v 3 -g 15 -bf 2"},
+    {.name = "Ffv1Mkv", .file = "a.mkv", .options = "-c:v ffv1 -g 12"},
+    {.name = "MjpegAvi",
+     .file = "a.avi",
+     .options = "-c:v mjpeg -q:v 3 -color_range pc -pix_fmt yuvj420p"},
+    {.name = "Vp9FullRange",
+     .file = "a.webm",
+     .options = "-vf scale=in_range=pc:out_range=pc -color_range pc -c:v libvpx-vp9 -deadline "
+                "realtime -cpu-used 8 -g 40 -b:v 400k",
+     .white = 215},
+    {.name = "H264FullRange",
+     .file = "a.mp4",
+     .options = kX264 + "-vf scale=in_range=pc:out_range=pc -color_range pc -pix_fmt yuv420p",
+     .white = 215},
+    {.name = "VariableRate",
+     .file = "a.mp4",
+     .options = "-vf settb=1/1000,setpts=N*20+N*N/3 -fps_mode passthrough -enc_time_base 1:1000 " +
+                kX264 + "-g 30 -bf 2"},
+    {.name = "VariableRateMkv",
+     .file = "a.mkv",
+     .options = "-vf settb=1/1000,setpts=N*20+N*N/3 -fps_mode passthrough -enc_time_base 1:1000 " +
+                kX264 + "-g 30 -bf 2"},
+    {.name = "StartOffsetTs",
+     .file = "a.ts",
+     .options = "-output_ts_offset 7.3 " + kX264 + "-g 30 -bf 2"},
+    {.name = "StartOffsetMkv",
+     .file = "a.mkv",
+     .options = "-output_ts_offset 7.3 " + kX264 + "-g 30 -bf 2"},
+    {.name = "AudioFirst",
+     .file = "a.mp4",
+     .options = "-f lavfi -i sine=d=4 -map 1:a -map 0:v -c:a aac " + kX264 + "-g 30 -bf 2"},
+    {.name = "NtscRate", .file = "a.mp4", .options = kX264 + "-g 30 -bf 2", .input = "30000/1001"},
+    {.name = "EditList",
+     .file = "a.mp4",
+     .options = kX264 + "-g 30 -bf 2",
+     .second = "-ss 1.05 -i first.mp4 -c copy",
+     .first = 32},
+    {.name = "EverySampleClaimsToBeAKeyFrame",
+     .file = "a.mp4",
+     .options = kX264 + "-g 30 -bf 2",
+     .patch = "stss",
+     .keys = 4},
+};
 
 std::string make_file(const test::TempFolder& folder, const VideoCase& c) {
   const bool twice = !c.second.empty();
@@ -200,7 +215,7 @@ TEST_P(ExactAccess, GivesTheSameFramesInEveryOrder) {
   EXPECT_THAT(wrong, testing::Each(0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Matrix, ExactAccess, testing::ValuesIn(all_cases()),
+INSTANTIATE_TEST_SUITE_P(Matrix, ExactAccess, testing::ValuesIn(kCases),
                          [](const auto& c) { return c.param.name; });
 
 }  // namespace

@@ -37,6 +37,11 @@ Open open_and_probe(const std::filesystem::path& file) {
   return open;
 }
 
+void walk_packets(const Open& open) {
+  const ffmpeg::UniquePacket packet(av_packet_alloc());
+  while (av_read_frame(open.container.get(), packet.get()) >= 0) av_packet_unref(packet.get());
+}
+
 // Two passes with swscale's fast settings: full-size RGB, then the small picture.
 class TwoPasses {
  public:
@@ -66,40 +71,40 @@ class TwoPasses {
 
 }  // namespace
 
-void read_clip_naively(const std::filesystem::path& file, int64_t first, int64_t count,
-                       int64_t size, std::span<uint8_t> pixels, BaselineCost& cost) {
+void read_clip_naively(const BaselineClip& clip, std::span<uint8_t> pixels, BaselineCost& cost) {
   double last = thread_seconds();
   const auto charge = [&](double& stage) {
     const double now = thread_seconds();
     stage += now - last;
     last = now;
   };
-  const Open open = open_and_probe(file);
+  const Open open = open_and_probe(clip.file);
+  if (clip.scan) walk_packets(open);
   charge(cost.open);
   const AVRational frame_time = av_inv_q(open.stream->avg_frame_rate);
   const auto time_of = [&](int64_t n) {
     return av_rescale_q(n, frame_time, open.stream->time_base);
   };
-  check(
-      av_seek_frame(open.container.get(), open.stream->index, time_of(first), AVSEEK_FLAG_BACKWARD),
-      "seek");
+  check(av_seek_frame(open.container.get(), open.stream->index, time_of(clip.first),
+                      AVSEEK_FLAG_BACKWARD),
+        "seek");
 
   const ffmpeg::UniquePacket packet(av_packet_alloc());
   const ffmpeg::UniqueFrame frame(av_frame_alloc());
   std::unique_ptr<TwoPasses> passes;
   int64_t done = 0;
   bool ended = false;
-  while (done < count) {
+  while (done < clip.count) {
     const int got = avcodec_receive_frame(open.codec.get(), frame.get());
     charge(cost.decode);
     if (got == 0) {
-      if (frame->best_effort_timestamp < time_of(first + done)) continue;
-      if (!passes) passes = std::make_unique<TwoPasses>(*frame, static_cast<int>(size));
-      passes->convert(*frame, pixels.data() + done++ * size * size * 3);
+      if (frame->best_effort_timestamp < time_of(clip.first + done)) continue;
+      if (!passes) passes = std::make_unique<TwoPasses>(*frame, static_cast<int>(clip.size));
+      passes->convert(*frame, pixels.data() + done++ * clip.size * clip.size * 3);
       charge(cost.convert);
       continue;
     }
-    if (ended) fail("baseline: the clip at frame {} is not complete", first);
+    if (ended) fail("baseline: the clip at frame {} is not complete", clip.first);
     const int read = av_read_frame(open.container.get(), packet.get());
     charge(cost.demux);
     ended = read < 0;

@@ -15,11 +15,17 @@ struct BaselineCost {
   double convert = 0;
 };
 
+struct BaselineClip {
+  std::filesystem::path file;
+  int64_t first = 0;  // frame k of the clip has the time (first + k) / fps
+  int64_t count = 0;
+  int64_t size = 0;   // pixels a side
+  bool scan = false;  // walk over all packets first, as exact readers without an index do
+};
+
 /// Opens the file anew, probes it, seeks backward from the first frame's time, decodes forward,
-/// turns each wanted picture into full-size RGB and then scales that to size x size. Frame k of the
-/// clip has the time (first + k) / fps. Writes `count` pictures (Y X C); throws praxino::Error when
-/// one is missing.
-void read_clip_naively(const std::filesystem::path& file, int64_t first, int64_t count,
-                       int64_t size, std::span<uint8_t> pixels, BaselineCost& cost);
+/// turns each wanted picture into full-size RGB and then scales that to size x size. Writes `count`
+/// pictures (Y X C); throws praxino::Error when one is missing.
+void read_clip_naively(const BaselineClip& clip, std::span<uint8_t> pixels, BaselineCost& cost);
 
 }  // namespace praxino::bench

@@ -1,10 +1,16 @@
 # Every dependency is looked for quietly; what is missing is told in one message.
 find_program(CCACHE ccache)
 if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # Without this sloppiness ccache refuses every file that uses a precompiled header.
-  set(CMAKE_CXX_COMPILER_LAUNCHER
-    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
-  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
+  # It refuses to compile at all where it cannot write to its cache, such as in a read-only home.
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/ccache_works.cpp CONTENT "")
+  execute_process(COMMAND ${CCACHE} ${CMAKE_CXX_COMPILER} -c ccache_works.cpp -o ccache_works.o
+    WORKING_DIRECTORY ${PROJECT_BINARY_DIR} RESULT_VARIABLE ccache_failed OUTPUT_QUIET ERROR_QUIET)
+  if(NOT ccache_failed)
+    # Without this sloppiness it compiles every file that uses a precompiled header anew.
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
+  endif()
 endif()
 
 if(PRAXINO_CUDA)

@@ -1,7 +1,7 @@
 #pragma once
-// What an action is: the typed fields of a data set, shared by data (which reads them), model (which embeds
-// them) and rollout (which lets a person set them). A row of actions is one float a field, in this order:
-// button 0 or 1, discrete the index, axis and delta the recorded value.
+// What an action is: the typed fields of a data set, shared by data (which reads them), model
+// (which embeds them) and rollout (which lets a person set them). A row of actions is one float a
+// field, in this order: button 0 or 1, discrete the index, axis and delta the recorded value.
 
 #include <cstdint>
 #include <string>
@@ -16,8 +16,8 @@ struct ActionField {
   std::string kind = "button";  // button | discrete | axis | delta
   double low = -1;              // axis, delta: the range that occurs
   double high = 1;
-  int64_t size = 2;             // discrete: number of values, 0 .. size-1
-  std::string unit;             // for people
+  int64_t size = 2;  // discrete: number of values, 0 .. size-1
+  std::string unit;  // for people
   bool operator==(const ActionField&) const = default;
 };
 
@@ -25,7 +25,8 @@ template <class Visitor>
 void visit_fields(Visitor& v, ActionField& c) {
   v(Field{.key = "name", .about = "column of the sidecar"}, c.name);
   v(Field{.key = "kind",
-          .about = "button: 0 or 1, OR-ed in time; discrete: 0..size-1, the last counts; axis: a held value; "
+          .about = "button: 0 or 1, OR-ed in time; discrete: 0..size-1, the last counts; axis: a "
+                   "held value; "
                    "delta: a change, summed in time",
           .choices = {"button", "discrete", "axis", "delta"}},
     c.kind);
@@ -38,7 +39,7 @@ void visit_fields(Visitor& v, ActionField& c) {
 /// dataset.yaml of a data set folder.
 struct DatasetConfig {
   std::string name;
-  double fps = 0;                             // frames a second of the recordings; 0: from the files
+  double fps = 0;  // frames a second of the recordings; 0: from the files
   std::string alignment = "action_at_frame";  // action_at_frame | action_before_frame
   std::vector<ActionField> actions;           // empty: unlabelled video
 };
@@ -46,10 +47,15 @@ struct DatasetConfig {
 template <class Visitor>
 void visit_fields(Visitor& v, DatasetConfig& c) {
   v(Field{.key = "name", .about = "name of the data set, for people"}, c.name);
-  v(Field{.key = "fps", .about = "frames a second of the recordings; 0: as the files say", .low = 0, .high = 1000}, c.fps);
+  v(Field{.key = "fps",
+          .about = "frames a second of the recordings; 0: as the files say",
+          .low = 0,
+          .high = 1000},
+    c.fps);
   v(Field{.key = "alignment",
-          .about = "action_at_frame: row k is applied while frame k is shown and leads to frame k+1; "
-                   "action_before_frame: row k led into frame k",
+          .about =
+              "action_at_frame: row k is applied while frame k is shown and leads to frame k+1; "
+              "action_before_frame: row k led into frame k",
           .choices = {"action_at_frame", "action_before_frame"}},
     c.alignment);
   v(Field{.key = "actions", .about = "the action fields, one entry a sidecar column"}, c.actions);

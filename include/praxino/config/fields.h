@@ -1,12 +1,15 @@
 #pragma once
-// One declaration a field. A configuration section is a plain struct with default values and one function
+// One declaration a field. A configuration section is a plain struct with default values and one
+// function
 //
 //   template <class Visitor> void visit_fields(Visitor& v, OptimConfig& c) {
-//     v(Field{.key = "lr", .about = "peak learning rate", .when = "lower it when ...", .low = 0}, c.lr);
+//     v(Field{.key = "lr", .about = "peak learning rate", .when = "lower it when ...", .low = 0},
+//     c.lr);
 //   }
 //
-// Parsing, printing, `praxino config keys`, ranges and the nearest-key suggestion are visitors over it.
-// A member whose type has visit_fields is a nested section; a std::vector of such is a list of sections.
+// Parsing, printing, `praxino config keys`, ranges and the nearest-key suggestion are visitors over
+// it. A member whose type has visit_fields is a nested section; a std::vector of such is a list of
+// sections.
 
 #include <concepts>
 #include <initializer_list>
@@ -17,11 +20,12 @@ namespace praxino {
 
 struct Field {
   std::string_view key;
-  std::string_view about;       // meaning, with the unit
-  std::string_view when = {};   // when to change it; empty: hardly ever
-  double low = -std::numeric_limits<double>::infinity();   // inclusive, for numbers (each number of a list)
-  double high = std::numeric_limits<double>::infinity();   // inclusive
-  std::initializer_list<std::string_view> choices = {};    // for strings; empty: any
+  std::string_view about;      // meaning, with the unit
+  std::string_view when = {};  // when to change it; empty: hardly ever
+  double low =
+      -std::numeric_limits<double>::infinity();  // inclusive, for numbers (each number of a list)
+  double high = std::numeric_limits<double>::infinity();  // inclusive
+  std::initializer_list<std::string_view> choices = {};   // for strings; empty: any
 };
 
 struct ProbeVisitor {
@@ -31,6 +35,8 @@ struct ProbeVisitor {
 
 /// A struct with visit_fields: a section.
 template <class T>
-concept Section = requires(ProbeVisitor& v, T& section) { visit_fields(v, section); };
+concept Section = requires(ProbeVisitor& v, T& section) {
+  visit_fields(v, section);
+};
 
 }  // namespace praxino

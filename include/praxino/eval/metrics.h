@@ -19,6 +19,11 @@ constexpr int64_t kSsimWindow = 11;
 /// PSNR of the mean MSE.
 at::Tensor psnr(const at::Tensor& a, const at::Tensor& b);
 
+/// Mean squared error of each frame over all pixels and channels, range 255; same checks.
+at::Tensor mean_squared_error(const at::Tensor& a, const at::Tensor& b);
+/// The PSNR of a mean squared error, at most that of equal frames.
+double psnr_of_error(double mean_squared_error);
+
 /// Structural similarity after Wang et al. 2004: Gaussian window of 11 taps, sigma 1.5, valid
 /// region, biased covariance, K1 .01, K2 .03, range 255; per channel, then the mean. Same arguments
 /// and errors as psnr(); sides shorter than kSsimWindow throw praxino::Error.

@@ -1,5 +1,6 @@
 #pragma once
-// Multi-head attention with QK-norm, rotary positions and grouped key/value heads, along one of three ways.
+// Multi-head attention with QK-norm, rotary positions and grouped key/value heads, along one of
+// three ways.
 
 #include <ATen/core/Tensor.h>
 
@@ -29,7 +30,8 @@ struct AttentionPositions {
   ops::RopeTable keys;
 };
 
-/// One new frame over a cache: `slot` receives it, `used` slots are seen. keys: positions of used * N tokens.
+/// One new frame over a cache: `slot` receives it, `used` slots are seen. keys: positions of used *
+/// N tokens.
 struct CachedFrame {
   int64_t slot = 0;
   int64_t used = 0;
@@ -42,8 +44,8 @@ class Attention {
   /// x: B T N D (normalized and modulated) -> B T N D in x's dtype.
   at::Tensor forward(const at::Tensor& x, const AttentionPositions& positions) const;
   /// x: B 1 N D. Time and frame-causal kinds write into `cache`; kSpace ignores it.
-  at::Tensor step(const at::Tensor& x, const AttentionPositions& positions, const CachedFrame& frame,
-                  LayerCache& cache) const;
+  at::Tensor step(const at::Tensor& x, const AttentionPositions& positions,
+                  const CachedFrame& frame, LayerCache& cache) const;
   const AttentionShape& shape() const { return shape_; }
 
  private:
@@ -51,7 +53,8 @@ class Attention {
     at::Tensor q, k, v;  // B T N H K, B T N G K
   };
   Heads project(const at::Tensor& x) const;
-  at::Tensor rotated(const at::Tensor& x, const at::Tensor& gain, const ops::RopeTable& table) const;
+  at::Tensor rotated(const at::Tensor& x, const at::Tensor& gain,
+                     const ops::RopeTable& table) const;
   at::Tensor merge(const at::Tensor& attended, const at::Tensor& like) const;
 
   AttentionShape shape_;

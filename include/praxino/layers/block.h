@@ -1,5 +1,6 @@
 #pragma once
-// One block of the transformer: attention and feed-forward, each behind a norm that the frame's condition modulates.
+// One block of the transformer: attention and feed-forward, each behind a norm that the frame's
+// condition modulates.
 
 #include <ATen/core/Tensor.h>
 
@@ -8,8 +9,8 @@
 
 namespace praxino {
 
-/// SwiGLU: down(silu(a) * b), [a | b] = up(x). The hidden width is 2/3 of ratio * width, rounded up to 16, so that it costs
-/// what a plain feed-forward of that ratio costs.
+/// SwiGLU: down(silu(a) * b), [a | b] = up(x). The hidden width is 2/3 of ratio * width, rounded up
+/// to 16, so that it costs what a plain feed-forward of that ratio costs.
 class FeedForward {
  public:
   FeedForward(const ParameterScope& scope, int64_t width, double ratio);
@@ -30,9 +31,11 @@ struct BlockShape {
 class Block {
  public:
   Block(const ParameterScope& scope, const BlockShape& shape);
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& condition, const AttentionPositions& positions) const;
-  at::Tensor step(const at::Tensor& x, const at::Tensor& condition, const AttentionPositions& positions,
-                  const CachedFrame& frame, LayerCache& cache) const;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& condition,
+                     const AttentionPositions& positions) const;
+  at::Tensor step(const at::Tensor& x, const at::Tensor& condition,
+                  const AttentionPositions& positions, const CachedFrame& frame,
+                  LayerCache& cache) const;
   const Attention& attention() const { return attention_; }
   const FeedForward& feed_forward() const { return feed_forward_; }
 

@@ -7,7 +7,8 @@
 
 namespace praxino {
 
-/// cos and sin of a signal level at `features / 2` frequencies, geometrically from 1/2 to 64 turns per unit:
+/// cos and sin of a signal level at `features / 2` frequencies, geometrically from 1/2 to 64 turns
+/// per unit:
 /// ... -> ... features, float32.
 at::Tensor fourier_features(const at::Tensor& signal, int64_t features);
 

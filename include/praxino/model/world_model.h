@@ -1,7 +1,8 @@
 #pragma once
-// The spatiotemporal transformer: from noisy tokens, one signal level a frame and the actions to a prediction
-// of the clean tokens. Causal in time: frame t depends on frames <= t and on actions <= t alone.
-// Recipe: docs/recipes.md; Dreamer 4 (arXiv 2509.24527), diffusion forcing (arXiv 2407.01392).
+// The spatiotemporal transformer: from noisy tokens, one signal level a frame and the actions to a
+// prediction of the clean tokens. Causal in time: frame t depends on frames <= t and on actions <=
+// t alone. Recipe: docs/recipes.md; Dreamer 4 (arXiv 2509.24527), diffusion forcing (arXiv
+// 2407.01392).
 
 #include <ATen/core/Tensor.h>
 
@@ -16,42 +17,46 @@
 
 namespace praxino {
 
-/// Actions in the model's convention: values B T A (raw field values), known B T bool. With A = 0 (unlabelled
-/// data) `values` is B T 0.
+/// Actions in the model's convention: values B T A (raw field values), known B T bool. With A = 0
+/// (unlabelled data) `values` is B T 0.
 struct ActionBatch {
   at::Tensor values;
   at::Tensor known;
 };
 
-/// Keys and values of the frames that a rollout has behind it: a ring of `window` frames after `sinks` frames that
-/// stay. Memory is allocated once and does not grow. Keys are kept unrotated, so that positions stay relative to the
-/// newest frame however long the rollout runs.
+/// Keys and values of the frames that a rollout has behind it: a ring of `window` frames after
+/// `sinks` frames that stay. Memory is allocated once and does not grow. Keys are kept unrotated,
+/// so that positions stay relative to the newest frame however long the rollout runs.
 class KeyValueCache;
 
 struct WorldModelOptions {
   at::Device device = at::Device(at::kCPU);
-  bool bf16 = false;        // matrix products in bfloat16 with float32 accumulation
-  int64_t clip_frames = 16; // the default window
-  uint64_t seed = 1;        // of the initial weights
+  bool bf16 = false;         // matrix products in bfloat16 with float32 accumulation
+  int64_t clip_frames = 16;  // the default window
+  uint64_t seed = 1;         // of the initial weights
 };
 
-/// Not thread-safe while training; decode() of different caches may run in parallel under inference mode.
+/// Not thread-safe while training; decode() of different caches may run in parallel under inference
+/// mode.
 class WorldModel {
  public:
   WorldModel(const ModelConfig& config, const TokenGrid& grid, std::vector<ActionField> fields,
              const WorldModelOptions& options);
   ~WorldModel();
 
-  /// Training: all frames at once. z: B T N D, signal: B T in [0,1] (1: clean). Returns the predicted clean tokens,
-  /// B T N D float32.
-  at::Tensor forward(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions) const;
+  /// Training: all frames at once. z: B T N D, signal: B T in [0,1] (1: clean). Returns the
+  /// predicted clean tokens, B T N D float32.
+  at::Tensor forward(const at::Tensor& z, const at::Tensor& signal,
+                     const ActionBatch& actions) const;
 
-  /// A cache for `batch` rollouts; `window` frames (0: the model's) that a frame sees, itself included.
+  /// A cache for `batch` rollouts; `window` frames (0: the model's) that a frame sees, itself
+  /// included.
   std::unique_ptr<KeyValueCache> make_cache(int64_t batch, int64_t window = 0) const;
 
-  /// Rollout: the next frame alone, with everything before it in `cache`. z: B 1 N D, signal: B 1, actions: B 1 A.
-  /// Same result as the last frame of forward() over the same frames while they fit the window. With `append` the
-  /// frame is also written into the cache and becomes the newest one of the past; else the cache is unchanged.
+  /// Rollout: the next frame alone, with everything before it in `cache`. z: B 1 N D, signal: B 1,
+  /// actions: B 1 A. Same result as the last frame of forward() over the same frames while they fit
+  /// the window. With `append` the frame is also written into the cache and becomes the newest one
+  /// of the past; else the cache is unchanged.
   at::Tensor decode(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions,
                     KeyValueCache& cache, bool append) const;
 
@@ -59,7 +64,8 @@ class WorldModel {
   const Parameters& parameters() const;
   const TokenGrid& grid() const;
   const std::vector<ActionField>& fields() const;
-  /// Multiply-adds times two of one forward pass of one clip of `frames` frames (matrix products and attention).
+  /// Multiply-adds times two of one forward pass of one clip of `frames` frames (matrix products
+  /// and attention).
   double forward_flops(int64_t frames) const;
 
  private:
@@ -73,8 +79,8 @@ class KeyValueCache {
   struct State;
   explicit KeyValueCache(std::unique_ptr<State> state);
   ~KeyValueCache();
-  int64_t frames_seen() const;   // appended so far
-  int64_t bytes() const;         // of device memory, constant
+  int64_t frames_seen() const;  // appended so far
+  int64_t bytes() const;        // of device memory, constant
   /// An independent copy: branches of one past. (snapshot / restore)
   std::unique_ptr<KeyValueCache> clone() const;
   State& state() { return *state_; }

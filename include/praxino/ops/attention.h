@@ -1,6 +1,7 @@
 #pragma once
-// The three attentions of a video transformer, as formulas over ATen. q: B T N H K; k, v: B T N G K with G key/value
-// heads, each shared by H/G query heads; result B T N H K in q's dtype. Scale 1/sqrt(K). Pure, thread-safe, differentiable.
+// The three attentions of a video transformer, as formulas over ATen. q: B T N H K; k, v: B T N G K
+// with G key/value heads, each shared by H/G query heads; result B T N H K in q's dtype. Scale
+// 1/sqrt(K). Pure, thread-safe, differentiable.
 
 #include <ATen/core/Tensor.h>
 
@@ -8,7 +9,8 @@
 
 namespace praxino::ops {
 
-/// What a frame sees of the frames before it: those less than `window` frames back, and the first `sinks` frames.
+/// What a frame sees of the frames before it: those less than `window` frames back, and the first
+/// `sinks` frames.
 struct FrameWindow {
   int64_t window = 0;  // 0: all
   int64_t sinks = 0;
@@ -22,15 +24,17 @@ struct FrameWindow {
 at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 /// Every token sees the tokens at its own place in its own and earlier frames.
-at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const FrameWindow& window);
+at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const FrameWindow& window);
 
 /// Every token sees all tokens of its own and earlier frames.
 at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                   const FrameWindow& window);
 
-/// Rollout: the tokens of one new frame, q: B 1 N H K, over all frames of k, v: B F N G K (the cache, in any order, with
-/// the new frame among them): along time only, or all tokens.
+/// Rollout: the tokens of one new frame, q: B 1 N H K, over all frames of k, v: B F N G K (the
+/// cache, in any order, with the new frame among them): along time only, or all tokens.
 at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
-at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v);
 
 }  // namespace praxino::ops

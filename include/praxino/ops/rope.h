@@ -24,11 +24,12 @@ RopeSplit rope_split_space(int64_t head_width);
 /// Along time alone.
 RopeSplit rope_split_time(int64_t head_width);
 
-/// positions: S 3 float32 (time, row, column; -1 is as good as any for a token without a place). Pair i of n on an axis
-/// turns by position * base^(-i/n).
+/// positions: S 3 float32 (time, row, column; -1 is as good as any for a token without a place).
+/// Pair i of n on an axis turns by position * base^(-i/n).
 RopeTable rope_table(const at::Tensor& positions, const RopeSplit& split, double base);
 
-/// Rotates x: R S H K by S K/2 tables; same dtype. Halves: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin).
+/// Rotates x: R S H K by S K/2 tables; same dtype. Halves: (x1, x2) -> (x1 cos - x2 sin, x2 cos +
+/// x1 sin).
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
 }  // namespace praxino::ops

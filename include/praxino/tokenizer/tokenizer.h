@@ -23,6 +23,7 @@ class Tokenizer {
 };
 
 /// size is [height, width]; throws praxino::Error (usage) when the patch does not divide it.
-std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config, std::array<int64_t, 2> size);
+std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config,
+                                          std::array<int64_t, 2> size);
 
 }  // namespace praxino

@@ -9,7 +9,8 @@
 
 namespace praxino {
 
-/// Continuous tokens: `values` is B T N D float32, N = grid.rows * grid.columns in row-major order of the picture.
+/// Continuous tokens: `values` is B T N D float32, N = grid.rows * grid.columns in row-major order
+/// of the picture.
 struct Tokens {
   at::Tensor values;
   TokenGrid grid;

@@ -1,6 +1,7 @@
 #pragma once
-// The training loop: it joins the loader, the tokenizer, the objective, the model, the optimizer and the checkpoints.
-// One trainer for every objective and model. The step reads as the data flow in docs/architecture.md.
+// The training loop: it joins the loader, the tokenizer, the objective, the model, the optimizer
+// and the checkpoints. One trainer for every objective and model. The step reads as the data flow
+// in docs/architecture.md.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,20 +14,21 @@
 namespace praxino {
 
 struct TrainOptions {
-  bool fresh = false;                // start over: the old run directory is moved aside
-  std::filesystem::path from;        // fine-tune: weights of this run or checkpoint; empty: from scratch
+  bool fresh = false;          // start over: the old run directory is moved aside
+  std::filesystem::path from;  // fine-tune: weights of this run or checkpoint; empty: from scratch
 };
 
 /// Not thread-safe. Throws praxino::Error for everything that a person can mend.
 class Trainer {
  public:
-  /// Opens the data, builds or restores the world, and resumes from the newest whole checkpoint of the run directory
-  /// when there is one. A run directory whose configuration differs in what the weights depend on is refused.
+  /// Opens the data, builds or restores the world, and resumes from the newest whole checkpoint of
+  /// the run directory when there is one. A run directory whose configuration differs in what the
+  /// weights depend on is refused.
   Trainer(const RunConfig& config, const TrainOptions& options);
   ~Trainer();
 
-  /// Trains to the end, with checkpoints, evaluations and logs as configured. Returns the exit code: 0 done, 3 an
-  /// expectation missed, 130 or 143 stopped by a signal after a checkpoint.
+  /// Trains to the end, with checkpoints, evaluations and logs as configured. Returns the exit
+  /// code: 0 done, 3 an expectation missed, 130 or 143 stopped by a signal after a checkpoint.
   int run();
 
   /// One optimizer step.

@@ -1,5 +1,6 @@
 #pragma once
-// What a person may have meant. Internal to config; pure.
+// What a person may have meant: the nearest of the words that would have been right. Pure,
+// thread-safe.
 
 #include <string>
 #include <string_view>
