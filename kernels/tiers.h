@@ -4,6 +4,8 @@
 // Tiers do not nest: a chip of tier `rubin` runs `portable` and `tma` kernels, never `hopper` ones
 // (wgmma exists on 9.0 only). So a kernel asks runs_on() for each of its variants, best first.
 
+#include "kernels/host_device.h"
+
 namespace praxino::kernels {
 
 enum class Tier {
@@ -16,7 +18,7 @@ enum class Tier {
 };
 
 /// The most capable tier of a chip.
-constexpr Tier best_tier(int major, int minor) noexcept {
+constexpr PRAXINO_HOST_DEVICE Tier best_tier(int major, int minor) noexcept {
   if (major < 8) return Tier::kNone;
   if (major < 9) return Tier::kPortable;
   if (major == 9) return minor == 0 ? Tier::kHopper : Tier::kTma;
@@ -24,7 +26,7 @@ constexpr Tier best_tier(int major, int minor) noexcept {
 }
 
 /// True where kernels built for `tier` run on a chip whose best tier is `best`.
-constexpr bool runs_on(Tier tier, Tier best) noexcept {
+constexpr PRAXINO_HOST_DEVICE bool runs_on(Tier tier, Tier best) noexcept {
   switch (tier) {
     case Tier::kNone: return true;
     case Tier::kPortable: return best != Tier::kNone;
@@ -35,7 +37,7 @@ constexpr bool runs_on(Tier tier, Tier best) noexcept {
   return false;
 }
 
-constexpr const char* to_string(Tier tier) noexcept {
+constexpr PRAXINO_HOST_DEVICE const char* to_string(Tier tier) noexcept {
   switch (tier) {
     case Tier::kNone: return "none";
     case Tier::kPortable: return "portable";

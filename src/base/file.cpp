@@ -121,6 +121,18 @@ void sync_directory(const std::filesystem::path& path) {
   if (failed) fail_system("sync", path, code);
 }
 
+ScratchFolder::ScratchFolder(std::filesystem::path path) : path_(std::move(path)) {
+  std::error_code error;
+  std::filesystem::remove_all(path_, error);
+  std::filesystem::create_directories(path_, error);
+  if (error) fail_system("create", path_, error.value());
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
 OutputFile::OutputFile(std::filesystem::path path, Mode mode) : path_(std::move(path)) {
   fd_ = open_retrying(path_, O_WRONLY | O_CREAT | (mode == Mode::kAppend ? O_APPEND : O_TRUNC));
   if (fd_ < 0) fail_system("create", path_, errno);

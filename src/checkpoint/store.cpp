@@ -18,27 +18,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kStateName = "state.json";
 constexpr std::string_view kTensorSuffix = ".safetensors";
 
-/// A folder under construction: removed again unless it was renamed meanwhile.
-class Draft {
- public:
-  explicit Draft(fs::path path) : path_(std::move(path)) {
-    std::error_code code;
-    fs::remove_all(path_, code);
-    fs::create_directory(path_, code);
-    if (code) fail("cannot create '{}': {}", path_.string(), code.message());
-  }
-  ~Draft() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Draft(const Draft&) = delete;
-  Draft& operator=(const Draft&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 WrittenFile write_text(const fs::path& path, std::string_view text) {
   OutputFile file(path);
   file.write(text);
@@ -117,7 +96,7 @@ void CheckpointStore::save(const TrainState& state) {
   check_names(state);
   const FolderLock lock(folder_, FolderLock::Mode::kWait);
   try {
-    const Draft draft(folder_ / (std::string(kUnfinished) + step_name(state.step)));
+    const ScratchFolder draft(folder_ / (std::string(kUnfinished) + step_name(state.step)));
     write_files(draft.path(), state);
     publish(draft.path(), directory(state.step));
   } catch (const Error& error) {

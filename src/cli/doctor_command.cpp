@@ -16,6 +16,7 @@
 #include "cli/build_info.h"
 #include "cli/commands.h"
 #include "cli/machine.h"
+#include "praxino/base/processor.h"
 #include "praxino/base/threads.h"
 #include "praxino/base/version.h"
 #include "praxino/video/capabilities.h"
@@ -76,7 +77,7 @@ void describe_processor(Report& report) {
                                  usable_cores(), at::get_num_threads()));
   report.fact("CPU",
               fmt::format("kernels of LibTorch: {}; bf16: {}{}", at::get_cpu_capability(),
-                          processor.bf16 ? "native" : "emulated", processor.amx ? " (AMX)" : ""));
+                          multiplies_bf16() ? "native" : "emulated", processor.amx ? " (AMX)" : ""));
   report.fact("memory", fmt::format("{} of {} available", format_bytes(memory.available),
                                     format_bytes(memory.total)));
   if (memory.available < (uint64_t{2} << 30)) {

@@ -63,11 +63,9 @@ Processor parse_processor(std::string_view cpuinfo) {
   processor.name = value_of(cpuinfo, "model name");
   if (processor.name.empty()) processor.name = "unknown processor";
   const std::string_view x86 = value_of(cpuinfo, "flags");
-  const std::string_view arm = value_of(cpuinfo, "Features");
   processor.avx2 = has_word(x86, "avx2");
   processor.avx512 = has_word(x86, "avx512f");
   processor.amx = has_word(x86, "amx_bf16");
-  processor.bf16 = processor.amx || has_word(x86, "avx512_bf16") || has_word(arm, "bf16");
   return processor;
 }
 

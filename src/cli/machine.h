@@ -15,8 +15,7 @@ struct Processor {
   std::string name;
   bool avx2 = false;
   bool avx512 = false;
-  bool bf16 = false;  // multiplies bf16 natively (AVX512-BF16, AMX or Arm's BF16)
-  bool amx = false;   // AMX tiles for bf16
+  bool amx = false;  // AMX tiles for bf16
 };
 
 /// From the text of /proc/cpuinfo (x86 and Arm).

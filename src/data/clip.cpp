@@ -8,6 +8,14 @@
 namespace praxino {
 namespace {
 
+// The difference of two rounded presentation times is wrong by up to one tick. Where a frame lasts
+// only a few ticks, these are not rounded (AVI: one tick a frame).
+Rational slack_of(const FrameIndex& index) {
+  const double fps = index.mean_fps();
+  if (fps <= 0 || 1 / fps < 8 * index.time_base.value()) return 0;
+  return index.time_base;
+}
+
 // The times of clips on one file, exact.
 class ClipTimes {
  public:
@@ -25,14 +33,6 @@ class ClipTimes {
   bool ends_inside(const Rational& time) const { return time + slack_ < span_end_; }
 
  private:
-  // The difference of two rounded presentation times is wrong by up to one tick. Where a frame
-  // lasts only a few ticks, these are not rounded (AVI: one tick a frame).
-  static Rational slack_of(const FrameIndex& index) {
-    const double fps = index.mean_fps();
-    if (fps <= 0 || 1 / fps < 8 * index.time_base.value()) return 0;
-    return index.time_base;
-  }
-
   const FrameIndex& index_;
   Rational step_;
   Rational slack_;
@@ -84,6 +84,10 @@ void add_actions(const Dataset& dataset, const Span& span, const ClipTimes& time
 }
 
 }  // namespace
+
+int64_t shown_frame(const FrameIndex& index, const Rational& seconds) {
+  return index.frame_at(seconds + slack_of(index));
+}
 
 std::optional<ClipPlan> plan_clip(const Dataset& dataset, const Span& span, int64_t first,
                                   int64_t count, const Rational& fps) {

@@ -136,31 +136,13 @@ void check_target(const fs::path& folder, bool force) {
   }
 }
 
-// A folder that disappears unless it is moved to its place.
-class Scratch {
- public:
-  explicit Scratch(const fs::path& target)
-      : path_(target.parent_path() / ("." + target.filename().string() + ".making")) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  const fs::path& path() const { return path_; }
-  void move_to(const fs::path& target) {
-    sync_directory(path_);
-    fs::remove_all(target);
-    fs::rename(path_, target);
-    sync_directory(target.parent_path());
-  }
-
- private:
-  fs::path path_;
-};
+// The finished folder takes its place.
+void publish(const fs::path& made, const fs::path& target) {
+  sync_directory(made);
+  fs::remove_all(target);
+  fs::rename(made, target);
+  sync_directory(target.parent_path());
+}
 
 }  // namespace
 
@@ -185,7 +167,8 @@ void make_dataset(const SyntheticOptions& options, const fs::path& folder) try {
   fs::path target = fs::absolute(folder).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
   check_target(target, options.force);
-  Scratch scratch(target);
+  const ScratchFolder scratch(target.parent_path() /
+                              ("." + target.filename().string() + ".making"));
   Progress progress("making " + options.world, options.episodes);
   std::mutex progress_mutex;
   int64_t done = 0;
@@ -201,7 +184,7 @@ void make_dataset(const SyntheticOptions& options, const fs::path& folder) try {
   config.actions = world.actions;
   write_file_atomic(scratch.path() / "dataset.yaml", to_yaml(config));
   write_file_atomic(scratch.path() / "README.md", readme(options, world));
-  scratch.move_to(target);
+  publish(scratch.path(), target);
 } catch (const fs::filesystem_error& error) {
   fail("cannot write {}: {}", folder.string(), error.code().message());
 }

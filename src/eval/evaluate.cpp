@@ -73,8 +73,14 @@ eval::Interval in_decibels(const eval::Interval& error) {
 }
 
 // 10 log10 of a ratio of summed errors: how many decibels the second is better than the first.
+// Errors count at least as much as those of frames that are taken for equal, so that still clips
+// give finite figures.
 eval::Interval gain_over(const std::vector<double>& baseline, const std::vector<double>& errors) {
-  const eval::Interval ratio = eval::ratio_interval(baseline, errors);
+  const auto floored = [](std::vector<double> values) {
+    for (double& value : values) value = std::max(value, eval::kErrorOfEqualFrames);
+    return values;
+  };
+  const eval::Interval ratio = eval::ratio_interval(floored(baseline), floored(errors));
   const auto decibels = [](double value) { return 10.0 * std::log10(value); };
   return {decibels(ratio.mean), decibels(ratio.low), decibels(ratio.high), ratio.n};
 }

@@ -22,7 +22,7 @@ int64_t feature_count(const ActionField& field) {
 // A number in its range: linear, compressed (symlog, so that small values stay distinct), and three
 // waves.
 at::Tensor number_features(const at::Tensor& x, const ActionField& field) {
-  const double reach = std::max(std::abs(field.low), std::abs(field.high));
+  const double reach = field.reach();
   const at::Tensor linear = x / reach;
   std::vector<at::Tensor> parts = {linear, x.sign() * x.abs().log1p() / std::log1p(reach)};
   for (int64_t i = 0; i < kWaves; ++i) {

@@ -15,6 +15,7 @@
 #include "praxino/layers/checkpointing.h"
 #include "praxino/layers/embeddings.h"
 #include "praxino/ops/norm.h"
+#include "praxino/ops/upload.h"
 
 namespace praxino {
 namespace {
@@ -44,6 +45,15 @@ struct KeyValueCache::State {
   at::Tensor previous_signal;      // B 1
 };
 
+/// The positions that each kind of block sees.
+struct BlockPositions {
+  AttentionPositions space;  // inside a frame
+  AttentionPositions video;  // of the kind that sees other frames
+  const AttentionPositions& of(const Block& block) const {
+    return block.attention().shape().kind == AttentionKind::kSpace ? space : video;
+  }
+};
+
 struct WorldModel::State {
   ModelConfig config;
   TokenGrid grid;
@@ -69,6 +79,8 @@ struct WorldModel::State {
   at::Tensor grid_positions(const std::vector<int64_t>& times) const;
   AttentionPositions positions(AttentionKind kind, const std::vector<int64_t>& queries,
                                const std::vector<int64_t>& keys) const;
+  BlockPositions block_positions(const std::vector<int64_t>& queries,
+                                 const std::vector<int64_t>& keys) const;
   at::Tensor predict(const at::Tensor& x, const at::Tensor& condition) const;
   at::Tensor skip(const at::Tensor& z, const at::Tensor& signal, const at::Tensor& previous_z,
                   const at::Tensor& previous_signal) const;
@@ -115,14 +127,16 @@ at::Tensor WorldModel::State::condition(const at::Tensor& signal_BT,
 // picture's middle.
 at::Tensor WorldModel::State::grid_positions(const std::vector<int64_t>& times) const {
   const auto floats = at::TensorOptions().dtype(at::kFloat).device(options.device);
-  const at::Tensor index = at::arange(grid.count(), floats);
-  const at::Tensor row = (index / static_cast<double>(grid.columns)).floor();
-  const at::Tensor column = index - row * static_cast<double>(grid.columns);
-  at::Tensor place = at::stack({row, column}, 1);
+  // In integers: a GPU's floating division by a whole number may fall one below it.
+  const at::Tensor index = at::arange(grid.count(), floats.dtype(at::kLong));
+  const at::Tensor row = index.floor_divide(grid.columns);
+  at::Tensor place = at::stack({row, index - row * grid.columns}, 1).to(at::kFloat);
   if (config.registers > 0)
     place = at::cat({place.mean(0, true).expand({config.registers, 2}), place}, 0);
   const int64_t t = static_cast<int64_t>(times.size());
-  const at::Tensor time = at::tensor(times, floats).repeat_interleave(tokens()).unsqueeze(1);
+  const at::Tensor time = ops::upload(at::tensor(times, at::kFloat), options.device)
+                              .repeat_interleave(tokens())
+                              .unsqueeze(1);
   return at::cat({time, place.repeat({t, 1})}, 1);
 }
 
@@ -137,6 +151,14 @@ AttentionPositions WorldModel::State::positions(AttentionKind kind,
   return {
       .queries = q,
       .keys = queries == keys ? q : ops::rope_table(grid_positions(keys), split, config.rope_base)};
+}
+
+BlockPositions WorldModel::State::block_positions(const std::vector<int64_t>& queries,
+                                                  const std::vector<int64_t>& keys) const {
+  const AttentionKind across =
+      config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
+  return {.space = positions(AttentionKind::kSpace, {0}, {0}),
+          .video = positions(across, queries, keys)};
 }
 
 // Drops the registers and leaves the blocks: B T (R + N) width -> B T N D of the tokenizer.
@@ -176,18 +198,14 @@ at::Tensor WorldModel::forward(const at::Tensor& z, const at::Tensor& signal,
   const int64_t t = z.size(1);
   std::vector<int64_t> times(static_cast<size_t>(t));
   for (int64_t i = 0; i < t; ++i) times[static_cast<size_t>(i)] = i;
-  const AttentionPositions space = s.positions(AttentionKind::kSpace, {0}, {0});
-  const AttentionKind other_kind =
-      s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
-  const AttentionPositions other = s.positions(other_kind, times, times);
+  const BlockPositions positions = s.block_positions(times, times);
 
   const at::Tensor condition = s.condition(signal, actions);
   at::Tensor x = s.embed(z);
   for (const Block& block : s.blocks) {
-    const AttentionPositions& at_kind =
-        block.attention().shape().kind == AttentionKind::kSpace ? space : other;
-    const auto run = [&block, at_kind](const at::Tensor& in, const at::Tensor& c) {
-      return block.forward(in, c, at_kind);
+    const auto run = [&block, own = positions.of(block)](const at::Tensor& in,
+                                                         const at::Tensor& c) {
+      return block.forward(in, c, own);
     };
     x = s.config.activation_checkpointing && at::GradMode::is_enabled()
             ? checkpointed(run, x, condition)
@@ -232,17 +250,13 @@ at::Tensor WorldModel::decode(const at::Tensor& z, const at::Tensor& signal,
   const std::vector<int64_t> order = past.slots.order(past.frames);
   const CachedFrame frame{.slot = past.slots.slot(past.frames),
                           .used = past.slots.used(past.frames)};
-  const std::vector<int64_t> own = {order[static_cast<size_t>(frame.slot)]};
-  const AttentionPositions space = s.positions(AttentionKind::kSpace, {0}, {0});
-  const AttentionKind other_kind =
-      s.config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
-  const AttentionPositions other = s.positions(other_kind, own, order);
+  const BlockPositions positions =
+      s.block_positions({order[static_cast<size_t>(frame.slot)]}, order);
 
   const at::Tensor condition = s.condition(signal, actions);
   at::Tensor x = s.embed(z);
   for (size_t i = 0; i < s.blocks.size(); ++i) {
-    const bool in_space = s.blocks[i].attention().shape().kind == AttentionKind::kSpace;
-    x = s.blocks[i].step(x, condition, in_space ? space : other, frame, past.layers[i]);
+    x = s.blocks[i].step(x, condition, positions.of(s.blocks[i]), frame, past.layers[i]);
   }
   at::Tensor prediction = s.predict(x, condition);
   if (s.config.temporal_preconditioning) {

@@ -3,9 +3,11 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "praxino/base/random.h"
+#include "praxino/ops/upload.h"
 
 namespace praxino {
 namespace {
@@ -31,8 +33,8 @@ std::vector<float> draw_signal(const ObjectiveConfig& config, uint64_t seed, int
   if (random.uniform() < config.clean_context) {
     const int64_t cut = 1 + random.integer(frames - 1);
     for (int64_t t = 0; t < cut; ++t) {
-      tau[static_cast<size_t>(t)] =
-          static_cast<float>(1.0 - random.uniform(0.0, kContextSpread * config.context_noise));
+      const double noise = random.uniform(0.0, kContextSpread * config.context_noise);
+      tau[static_cast<size_t>(t)] = static_cast<float>(1.0 - std::min(noise, 1.0));
     }
   }
   return tau;
@@ -56,7 +58,7 @@ Corrupted DiffusionForcing::corrupt(const at::Tensor& tokens, const SampleKeys& 
     noise.push_back(
         keyed_normal(tokens.sizes().slice(1), keys.seed, "noise", static_cast<uint64_t>(sample)));
   }
-  const auto on_device = [&](const at::Tensor& t) { return t.to(tokens.device()); };
+  const auto on_device = [&](const at::Tensor& t) { return ops::upload(t, tokens.device()); };
   Corrupted result;
   result.signal = on_device(at::tensor(signal).view({-1, frames}));
   result.weight = on_device(at::tensor(weight).view({-1, frames}));

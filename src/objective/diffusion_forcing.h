@@ -18,7 +18,7 @@ class DiffusionForcing final : public Objective {
 
 /// The signal levels of one clip, a pure function of (config, seed, sample). In a share
 /// `clean_context` of the clips the frames before a random cut are nearly clean: 1 - tau uniform in
-/// [0, 1.5 context_noise].
+/// [0, 1.5 context_noise], cut off at 1.
 std::vector<float> draw_signal(const ObjectiveConfig& config, uint64_t seed, int64_t sample,
                                int64_t frames);
 

@@ -32,7 +32,8 @@ PRAXINO_INLINE void store(Bf16& to, float v) {  // round to nearest, ties to eve
 PRAXINO_INLINE float exp_approx(float x) {
   x = x > 88.0F ? 88.0F : x;
   x = x < -87.0F ? -87.0F : x;  // written so that NaN stays NaN
-  const float scaled = x * 1.44269504F;
+  // No integer holds a NaN: it takes its way through r.
+  const float scaled = (x == x ? x : 0.0F) * 1.44269504F;
   const int32_t n = static_cast<int32_t>(scaled + (scaled < 0 ? -0.5F : 0.5F));
   const float nf = static_cast<float>(n);
   const float r = (x - nf * 0.693359375F) + nf * 2.12194440e-4F;

@@ -1,7 +1,6 @@
 #include "optim/muon.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/cpu/Utils.h>
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/add.h>
@@ -16,6 +15,8 @@
 #include <cmath>
 #include <map>
 
+#include "praxino/base/processor.h"
+
 namespace praxino {
 namespace {
 
@@ -25,16 +26,7 @@ constexpr int64_t kLargestBatch = int64_t{1} << 25;
 /// bfloat16 halves the time where it is native (measured on an EPYC with avx512_bf16, with the same
 /// singular values) and is many times slower where it is emulated.
 at::ScalarType product_type(const at::Tensor& x) {
-  if (!x.device().is_cpu()) return at::kBFloat16;
-  static const bool native = [] {
-    const auto capabilities = at::cpu::get_cpu_capabilities();
-    const auto has = [&](const char* name) {
-      const auto found = capabilities.find(name);
-      return found != capabilities.end() && found->second.toBool();
-    };
-    return has("avx512_bf16") || has("amx_bf16");
-  }();
-  return native ? at::kBFloat16 : at::kFloat;
+  return !x.device().is_cpu() || multiplies_bf16() ? at::kBFloat16 : at::kFloat;
 }
 
 }  // namespace

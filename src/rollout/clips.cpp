@@ -6,7 +6,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
 
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
@@ -16,10 +16,6 @@
 
 namespace praxino {
 namespace {
-
-std::span<uint8_t> bytes_of(at::Tensor& pixels) {
-  return {pixels.data_ptr<uint8_t>(), static_cast<size_t>(pixels.numel())};
-}
 
 /// Rows of clips, collected one by one.
 struct Collected {
@@ -42,39 +38,37 @@ struct Collected {
   }
 };
 
-/// data.fps, else the data set's, else the file's own.
-Rational frame_rate(const World& world, const FrameIndex& index) {
-  for (const double fps : {world.config.data.fps, world.dataset.fps, index.mean_fps()}) {
-    if (fps > 0) return Rational::parse(fmt::format("{:.6f}", fps));
-  }
-  return 1;
+std::string name_of(const Dataset& dataset, const ClipPlan& plan) {
+  return fmt::format("{} @ frame {}", dataset.files()[static_cast<size_t>(plan.file)].name,
+                     plan.numbers.front());
 }
 
-/// plan_clip for a file outside any data set: the frames being shown at start + k / fps.
-ClipPlan plan_video(const World& world, const VideoClip& clip, const FrameIndex& index,
-                    const ActionTable& table) {
-  const Rational fps = frame_rate(world, index);
-  const Rational start = Rational::parse(fmt::format("{:.6f}", clip.seconds));
-  const size_t width = world.fields.size();
-  ClipPlan plan{0, {}, std::vector<float>(static_cast<size_t>(clip.frames) * width), {}};
-  for (int64_t k = 0; k < clip.frames; ++k) {
-    const Rational shown = start + Rational(k) / fps;
-    if (!(shown < index.duration())) {
-      fail(
-          "{}: only {} of {} frames are left from second {} on (at {} frames a second, of {:.1f} "
-          "seconds in all)",
-          clip.file.string(), k, clip.frames, clip.seconds, fps.str(), index.duration().value());
-    }
-    plan.numbers.push_back(index.frame_at(shown));
-    const Rational before = shown - Rational(1) / fps;
-    const bool known = table.rows > 0 && !(before < Rational(0));
-    plan.known.push_back(known);
-    if (known) {
-      const std::span<float> row(plan.actions.data() + static_cast<size_t>(k) * width, width);
-      combine_actions(table, world.dataset, index.frame_at(before), plan.numbers.back(), row);
-    }
+ClipDecoder decoder_for(const RunConfig& config, std::shared_ptr<const Dataset> dataset) {
+  const auto [height, width] = config.data.size;
+  return {std::move(dataset), height, width, parse_resize_filter(config.data.resize)};
+}
+
+at::Tensor decode_clip(ClipDecoder& decoder, const RunConfig& config, const ClipPlan& plan) {
+  const auto [height, width] = config.data.size;
+  at::Tensor pixels =
+      at::empty({static_cast<int64_t>(plan.numbers.size()), 3, height, width}, at::kByte);
+  decoder.decode(plan, {pixels.data_ptr<uint8_t>(), static_cast<size_t>(pixels.numel())});
+  return pixels;
+}
+
+/// A data set of this file alone, whose actions are those of the world.
+Dataset dataset_of(const World& world, const VideoClip& clip) {
+  SourceFile file{.name = clip.file.filename().string(),
+                  .path = clip.file,
+                  .index = std::make_shared<const FrameIndex>(build_index(clip.file)),
+                  .actions = {}};
+  const std::filesystem::path sidecar = find_sidecar(clip.file);
+  if (clip.actions && !sidecar.empty() && !world.fields.empty()) {
+    file.actions = read_actions(sidecar, world.fields);
   }
-  return plan;
+  DatasetConfig config = world.dataset;
+  if (config.fps <= 0 && file.index->frame_count() < 2) config.fps = 1;  // a still has no rate
+  return Dataset(clip.file.parent_path(), std::move(config), {std::move(file)});
 }
 
 }  // namespace
@@ -103,24 +97,17 @@ std::vector<ClipPlan> spread_clips(const RunConfig& config, const Dataset& datas
 
 Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                  const std::vector<ClipPlan>& plans) {
-  const auto [height, width] = config.data.size;
-  ClipDecoder decoder(dataset, height, width, parse_resize_filter(config.data.resize));
+  ClipDecoder decoder = decoder_for(config, dataset);
   Collected rows;
   std::vector<std::string> names;
   for (const ClipPlan& plan : plans) {
-    const std::string name =
-        fmt::format("{} @ frame {}", dataset->files()[static_cast<size_t>(plan.file)].name,
-                    plan.numbers.front());
-    at::Tensor pixels =
-        at::empty({static_cast<int64_t>(plan.numbers.size()), 3, height, width}, at::kByte);
+    const std::string name = name_of(*dataset, plan);
     try {
-      decoder.decode(plan, bytes_of(pixels));
+      rows.add(decode_clip(decoder, config, plan), plan);
+      names.push_back(name);
     } catch (const VideoError& error) {
       log::warning("left out the clip {}: {}", name, error.what());
-      continue;
     }
-    rows.add(pixels, plan);
-    names.push_back(name);
   }
   if (names.empty())
     fail("{}: none of the {} chosen clips can be decoded", dataset->folder().string(),
@@ -131,27 +118,26 @@ Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset
 Clips read_video_clip(const World& world, const VideoClip& clip) {
   if (!(clip.seconds >= 0) || clip.seconds > 1e9)
     fail_usage("a video starts at second 0, not at {}", clip.seconds);
-  const auto index = std::make_shared<const FrameIndex>(build_index(clip.file));
-  ActionTable table;
-  const std::filesystem::path sidecar = find_sidecar(clip.file);
-  if (clip.actions && !sidecar.empty() && !world.fields.empty()) {
-    table = read_actions(sidecar, world.fields);
-    if (table.rows != index->frame_count()) {
-      fail("{} has {} rows but {} has {} frames", sidecar.string(), table.rows, clip.file.string(),
-           index->frame_count());
-    }
+  const auto dataset = std::make_shared<const Dataset>(dataset_of(world, clip));
+  const FrameIndex& index = *dataset->files().front().index;
+  const Rational fps = dataset->fps(world.config.data);
+  const Rational start = Rational::parse(fmt::format("{:.6f}", clip.seconds));
+  const Rational duration = index.duration();
+  const Span whole{.file = 0, .first = 0, .last = index.frame_count()};
+  std::optional<ClipPlan> plan;
+  if (start < duration)
+    plan = plan_clip(*dataset, whole, shown_frame(index, start), clip.frames, fps);
+  if (!plan) {
+    fail(
+        "{}: {} frames at {} frames a second last {:.2f} s, but from second {} on {:.2f} s are "
+        "left",
+        clip.file.string(), clip.frames, fps.str(), (Rational(clip.frames) / fps).value(),
+        clip.seconds, std::max(0.0, (duration - start).value()));
   }
-  const ClipPlan plan = plan_video(world, clip, *index, table);
-  const auto [height, width] = world.config.data.size;
-  at::Tensor pixels = at::empty({clip.frames, 3, height, width}, at::kByte);
-  const PixelLayout layout{height, width, parse_resize_filter(world.config.data.resize),
-                           /*planar=*/true};
-  Reader(clip.file, index).read(plan.numbers, layout, bytes_of(pixels));
+  ClipDecoder decoder = decoder_for(world.config, dataset);
   Collected rows;
-  rows.add(pixels, plan);
-  return rows.clips(
-      {fmt::format("{} @ frame {}", clip.file.filename().string(), plan.numbers.front())},
-      frame_rate(world, *index));
+  rows.add(decode_clip(decoder, world.config, *plan), *plan);
+  return rows.clips({name_of(*dataset, *plan)}, fps);
 }
 
 }  // namespace praxino

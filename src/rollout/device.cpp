@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "praxino/base/error.h"
+#include "praxino/base/processor.h"
 #include "praxino/base/threads.h"
 #include "praxino/rollout/world.h"
 
@@ -16,14 +17,6 @@ std::string found_devices(int64_t gpus) {
     return "this machine shows no usable GPU (or praxino was built without CUDA): use cpu or auto";
   return fmt::format("this machine has cuda:0{}",
                      gpus == 1 ? "" : fmt::format(" to cuda:{}", gpus - 1));
-}
-
-bool cpu_multiplies_bf16() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") || __builtin_cpu_supports("amx-bf16");
-#else
-  return false;
-#endif
 }
 
 }  // namespace
@@ -47,7 +40,7 @@ at::Device parse_device(const std::string& name) {
 }
 
 bool use_bf16(const std::string& precision, const at::Device& device) {
-  if (precision == "auto") return device.is_cuda() || cpu_multiplies_bf16();
+  if (precision == "auto") return device.is_cuda() || multiplies_bf16();
   return precision == "bf16";
 }
 

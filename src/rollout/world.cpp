@@ -1,8 +1,10 @@
 #include "praxino/rollout/world.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -136,13 +138,23 @@ std::vector<ActionField> without_units(std::vector<ActionField> fields) {
   return fields;
 }
 
+std::string ranged(const ActionField& field) {
+  return fmt::format("{} in [{}, {}]", field.kind, field.low, field.high);
+}
+
 std::string described(const ActionField& field) {
-  return fmt::format("{} in [{}, {}] of size {}", field.kind, field.low, field.high, field.size);
+  return fmt::format("{} of size {}", ranged(field), field.size);
+}
+
+auto find_field(const std::vector<ActionField>& fields, const std::string& name) {
+  return std::ranges::find(fields, name, &ActionField::name);
 }
 
 }  // namespace
 
 World build_world(const RunConfig& config, std::vector<ActionField> fields) {
+  // By default cuBLAS may add up the parts of a bfloat16 product in bfloat16.
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);
   World world;
   world.config = config;
   world.fields = std::move(fields);
@@ -188,16 +200,24 @@ fs::path run_directory(const fs::path& run_or_checkpoint) {
   return folder.filename() == "checkpoints" ? folder.parent_path() : folder;
 }
 
+std::vector<std::string> changed_fields(const World& source, const World& target) {
+  std::vector<std::string> changed;
+  for (const ActionField& field : target.fields) {
+    const auto before = find_field(source.fields, field.name);
+    if (before == source.fields.end() || !before->is_number() || !field.is_number()) continue;
+    if (before->kind == field.kind && before->reach() == field.reach()) continue;
+    changed.push_back(
+        fmt::format("'{}' (was {}, is {})", field.name, ranged(*before), ranged(field)));
+  }
+  return changed;
+}
+
 void check_fields(const World& world, const DatasetConfig& dataset) {
   const std::vector<ActionField> ours = without_units(world.fields),
                                  theirs = without_units(dataset.actions);
-  const auto find = [](const std::vector<ActionField>& fields, const std::string& name) {
-    return std::find_if(fields.begin(), fields.end(),
-                        [&](const ActionField& field) { return field.name == name; });
-  };
   std::vector<std::string> problems;
   for (const ActionField& field : ours) {
-    const auto other = find(theirs, field.name);
+    const auto other = find_field(theirs, field.name);
     if (other == theirs.end()) {
       problems.push_back(fmt::format("the data set has no field '{}'", field.name));
     } else if (!(*other == field)) {
@@ -206,7 +226,7 @@ void check_fields(const World& world, const DatasetConfig& dataset) {
     }
   }
   for (const ActionField& field : theirs) {
-    if (find(ours, field.name) == ours.end()) {
+    if (find_field(ours, field.name) == ours.end()) {
       problems.push_back(fmt::format("the world does not know the field '{}'", field.name));
     }
   }

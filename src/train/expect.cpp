@@ -12,6 +12,8 @@
 namespace praxino {
 namespace {
 
+constexpr uint64_t kMostLogBytes = uint64_t{16} << 30;  // as RunLog allows
+
 std::string bound(const Expectation& want) {
   std::string text;
   if (std::isfinite(want.below)) text = fmt::format("below {}", want.below);
@@ -45,7 +47,8 @@ std::vector<std::string> missed_expectations(const std::vector<Expectation>& lin
                                              const std::filesystem::path& log) {
   std::vector<std::string> missed;
   if (lines.empty()) return missed;
-  const std::vector<std::optional<double>> newest = newest_values(lines, read_file(log));
+  const std::vector<std::optional<double>> newest =
+      newest_values(lines, read_file(log, kMostLogBytes));
   for (size_t i = 0; i < lines.size(); ++i) {
     const Expectation& want = lines[i];
     if (newest[i] && *newest[i]<want.below&& * newest[i]> want.above) continue;

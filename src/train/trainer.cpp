@@ -13,6 +13,7 @@
 #include "praxino/base/progress.h"
 #include "praxino/base/signals.h"
 #include "praxino/config/load.h"
+#include "praxino/rollout/clips.h"
 #include "praxino/train/expect.h"
 #include "report.h"
 #include "train_state.h"
@@ -34,6 +35,7 @@ RunConfig essential(const RunConfig& config) {
   kept.run.name = config.run.name;
   kept.run.seed = config.run.seed;
   kept.data = config.data;
+  kept.data.path.clear();  // the content hash says which data it is, wherever it lies
   kept.data.workers = kept.data.ahead = 1;
   kept.data.max_bad = 0;
   kept.tokenizer = config.tokenizer;
@@ -43,6 +45,26 @@ RunConfig essential(const RunConfig& config) {
   kept.optim.ema = config.optim.ema > 0 ? 0.5 : 0;  // whether there are averages at all
   kept.optim.gradient_accumulation = config.optim.gradient_accumulation;
   return kept;
+}
+
+// What actions mean may not change in the middle of a run; their units are for people.
+std::string meaning(DatasetConfig dataset) {
+  dataset.name.clear();
+  for (ActionField& field : dataset.actions) field.unit.clear();
+  return to_yaml(dataset);
+}
+
+void refuse_changed_actions(const DatasetConfig& now, const TrainState& state,
+                            const std::filesystem::path& directory) {
+  const DatasetConfig before =
+      parse_dataset(state.texts.at("dataset.yaml"), "dataset.yaml of the checkpoint");
+  const std::string difference = first_difference(meaning(before), meaning(now));
+  if (!difference.empty()) {
+    fail(
+        "{}: dataset.yaml is not the one that this run was trained with ({}); restore it, or give "
+        "run.name a new name",
+        directory.string(), difference);
+  }
 }
 
 void refuse_changed_run(const RunConfig& now, const TrainState& state,
@@ -60,11 +82,26 @@ void refuse_changed_run(const RunConfig& now, const TrainState& state,
   }
 }
 
+/// The averaged weights are the live ones while one lives.
+class AveragedWeights {
+ public:
+  explicit AveragedWeights(Ema& ema) : ema_(ema) { swap(); }
+  ~AveragedWeights() { swap(); }
+  AveragedWeights(const AveragedWeights&) = delete;
+  AveragedWeights& operator=(const AveragedWeights&) = delete;
+
+ private:
+  void swap() {
+    if (ema_.enabled()) ema_.swap();
+  }
+  Ema& ema_;
+};
+
 }  // namespace
 
 struct Trainer::State {
   State(const RunConfig& c, const TrainOptions& options);
-  void open_directory(bool fresh);
+  void open_directory(bool fresh, const std::filesystem::path& from);
   bool resume();
   void make_loader(const LoaderState& start);
   double progress() const;
@@ -97,7 +134,8 @@ struct Trainer::State {
   std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
   double started = 0;                                       // of this start; 0 before run()
   double wait_seconds = 0;                                  // for the loader, this step
-  int64_t saved_step = -1;
+  int64_t saved_step = -1;                                  // of the newest checkpoint
+  bool saved_evaluation = true;  // whether that checkpoint knows of the newest evaluation
 };
 
 Trainer::State::State(const RunConfig& c, const TrainOptions& options)
@@ -106,7 +144,11 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   dataset = open_dataset(config.data);
   split = split_dataset(*dataset, config.data.split);
   world = build_world(config, dataset->config().actions);
-  open_directory(options.fresh);
+  if (!split.val.empty()) {  // better now than after hours of training
+    spread_clips(config, *dataset, split.val, config.eval.context + config.eval.horizon,
+                 config.eval.clips);
+  }
+  open_directory(options.fresh, options.from);
   optimizer = make_optimizer(config.optim, world.model->parameters());
   if (!options.from.empty() && store->steps().empty()) adopt_weights(options.from, world);
   ema = std::make_unique<Ema>(config.optim.ema, world.model->parameters());
@@ -117,7 +159,11 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   report->describe(world, *dataset, split, resumed ? counters.step : -1);
 }
 
-void Trainer::State::open_directory(bool fresh) {
+void Trainer::State::open_directory(bool fresh, const std::filesystem::path& from) {
+  if (fresh && !from.empty() && std::filesystem::equivalent(directory, run_directory(from))) {
+    fail_usage("--fresh would set aside {}, which --from names; give run.name a new name",
+               directory.string());
+  }
   if (fresh && std::filesystem::exists(directory))
     log::info("set aside: {}", set_aside(directory).string());
   store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep);
@@ -127,6 +173,7 @@ bool Trainer::State::resume() {
   const std::optional<TrainState> state = store->load_newest();
   if (!state) return false;
   refuse_changed_run(config, *state, directory);
+  refuse_changed_actions(dataset->config(), *state, directory);
   counters = restore_state(*state, {world, *optimizer, *ema});
   if (counters.content_hash != dataset->content_hash()) {
     fail(
@@ -156,13 +203,14 @@ double Trainer::State::progress() const {
 
 void Trainer::State::save() {
   collect(/*wait=*/true);
-  if (saved_step == counters.step) return;
+  if (saved_step == counters.step && saved_evaluation) return;
   report->sync();
   RunCounters now = counters;
   now.loader = loader->state();
   now.elapsed_seconds = elapsed();
   store->save(capture_state({world, *optimizer, *ema}, now, to_yaml(dataset->config())));
   saved_step = counters.step;
+  saved_evaluation = true;
 }
 
 // Takes the scalars that have arrived; the newest ones wait for nobody.
@@ -189,9 +237,9 @@ void Trainer::State::take(const ArrivedScalars& arrived) {
 }
 
 void Trainer::State::after_step() {
-  collect(/*wait=*/false);
-  if (config.eval.every > 0 && counters.step % config.eval.every == 0) evaluate_now();
+  // First the checkpoint: whatever an evaluation meets, the training up to here is kept.
   if (counters.step % config.checkpoint.every == 0) save();
+  if (config.eval.every > 0 && counters.step % config.eval.every == 0) evaluate_now();
 }
 
 void Trainer::State::evaluate_now() {
@@ -199,17 +247,16 @@ void Trainer::State::evaluate_now() {
   collect(/*wait=*/true);
   world.step = counters.step;
   world.averaged = ema->enabled();
-  if (ema->enabled()) ema->swap();
+  const AveragedWeights averaged(*ema);
   report->evaluate(world, dataset, split.val);
-  if (ema->enabled()) ema->swap();
   counters.evaluated_step = counters.step;
-  saved_step = -1;  // a checkpoint of this step would not know of the evaluation
+  saved_evaluation = false;
 }
 
 int Trainer::State::finish() {
-  collect(/*wait=*/true);
-  if (counters.evaluated_step != counters.step) evaluate_now();
   save();
+  if (counters.evaluated_step != counters.step) evaluate_now();
+  save();  // once more where the evaluation is new, so that a repeated start knows of it
   const std::vector<std::string> missed =
       missed_expectations(config.expect, directory / "log.jsonl");
   for (const std::string& line : missed) log::error("missed: {}", line);
@@ -254,6 +301,7 @@ StepStats Trainer::step() {
                                    {"train/grad_norm", stats.gradient_norm},
                                    {"skipped", stats.skipped}});
   s.report->stepped(s.counters.step, {stats.learning_rate, s.wait_seconds});
+  s.collect(/*wait=*/false);
   return stats;
 }
 

@@ -120,6 +120,23 @@ TEST_F(File, ReadAndMapRefuseWhatIsNotARegularFile) {
   expect_refused(path("missing"), "No such file");
 }
 
+TEST_F(File, AScratchFolderBeginsEmptyAndIsRemovedUnlessRenamed) {
+  write_file_atomic(path("file"), "in the way");
+  {
+    ScratchFolder first(path("a/b"));
+    write_file_atomic(first.path() / "left", "over");
+    const ScratchFolder again(path("a/b"));
+    EXPECT_TRUE(std::filesystem::is_empty(again.path()));
+    write_file_atomic(again.path() / "result", "kept");
+    std::filesystem::rename(again.path(), path("done"));
+    const ScratchFolder dropped(path("c"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path("a/b")));
+  EXPECT_FALSE(std::filesystem::exists(path("c")));
+  EXPECT_EQ(read_file(path("done/result")), "kept");
+  EXPECT_THAT(error_text([&] { ScratchFolder below(path("file/c")); }), HasSubstr("cannot create"));
+}
+
 TEST_F(File, MappedFileShowsTheBytes) {
   write_file_atomic(path("a"), "mapped");
   MappedFile first(path("a"));

@@ -52,6 +52,11 @@ TEST_F(Failure, LossesThatAreNotFiniteAreSkippedAndEndTheRun) {
   EXPECT_NE(log_.find("5 steps in a row"), std::string::npos) << log_;
 }
 
+TEST_F(Failure, AnEvaluationThatCannotBeIsToldBeforeTraining) {
+  EXPECT_EQ(run({"eval.horizon=2000"}), 1);
+  EXPECT_FALSE(fs::exists(directory_ / "log.jsonl")) << log_;
+}
+
 TEST_F(Failure, ASecondSignalExitsAtOnceAndHarmsNothing) {
   Process process(train(run_file_, {"run.steps=100000"}), folder_.path() / "log");
   ASSERT_TRUE(wait_for_step(directory_, 9)) << process.log();

@@ -35,6 +35,13 @@ TEST_F(FineTune, NamesEveryTensorThatStartsFresh) {
       << log;  // does not depend on the width
 }
 
+TEST_F(FineTune, DoesNotSetItsOwnSourceAside) {
+  run(train(run_file_, {"run.steps=2"}));
+  const std::string log = run(train(run_file_, {"--fresh", "--from", base_.string()}), 2);
+  EXPECT_NE(log.find("give run.name a new name"), std::string::npos) << log;
+  EXPECT_TRUE(fs::exists(checkpoint(base_, 2)));
+}
+
 TEST_F(FineTune, FreshSetsTheOldRunAside) {
   run(train(run_file_, {"run.steps=2"}));
   const std::string log = run(train(run_file_, {"run.steps=2", "--fresh"}));

@@ -62,6 +62,29 @@ TEST_F(Resume, RefusesAnotherModelAndNamesIt) {
   EXPECT_NE(log_.find("--fresh"), std::string::npos) << log_;
 }
 
+TEST_F(Resume, RefusesActionsThatMeanSomethingElse) {
+  const fs::path data = folder_.path() / "data";
+  fs::copy(fs::path(PRAXINO_SOURCE_DIR) / "tests/data/freedoom", data, fs::copy_options::recursive);
+  const Overrides here = {"run.steps=8", "data.path=" + data.string()};
+  ASSERT_EQ(run("straight", here), 0) << log_;
+  std::string text = read_file(data / "dataset.yaml");
+  text.replace(text.find("action_at_frame"), 15, "action_before_frame");
+  write_file_atomic(data / "dataset.yaml", text);
+  EXPECT_EQ(run("straight", here), 1);
+  EXPECT_NE(log_.find("dataset.yaml is not the one"), std::string::npos) << log_;
+}
+
+TEST_F(Resume, GoesOnWithDataThatMoved) {
+  const fs::path data = folder_.path() / "data";
+  fs::copy(fs::path(PRAXINO_SOURCE_DIR) / "tests/data/freedoom", data, fs::copy_options::recursive);
+  ASSERT_EQ(run("straight", {"run.steps=8", "data.path=" + data.string()}), 0) << log_;
+  fs::rename(data, folder_.path() / "elsewhere");
+  EXPECT_EQ(
+      run("straight", {"run.steps=9", "data.path=" + (folder_.path() / "elsewhere").string()}), 0)
+      << log_;
+  EXPECT_NE(log_.find("resuming at step 8"), std::string::npos) << log_;
+}
+
 TEST_F(Resume, FallsBackToTheCheckpointBeforeADamagedOne) {
   ASSERT_EQ(run("straight", {"run.steps=16"}), 0) << log_;
   const fs::path victim = checkpoint(straight_, 16) / "ema.safetensors";

@@ -50,6 +50,22 @@ TEST(Objective, CleanContextComesBeforeACutInItsShareOfClips) {
   EXPECT_NEAR(static_cast<double>(clean) / clips, 0.75 + 0.25 * 0.15, 0.03);
 }
 
+TEST(Objective, ContextNoiseIsCutOffAtPureNoise) {
+  ObjectiveConfig config;
+  config.clean_context = 1;
+  config.context_noise = 0.9;  // drawn up to 1.35
+  int64_t cut_off = 0;
+  const int64_t clips = 500;
+  for (int64_t sample = 0; sample < clips; ++sample) {
+    for (const float tau : draw_signal(config, 3, sample, 8)) {
+      EXPECT_GE(tau, 0.0F);
+      EXPECT_LE(tau, 1.0F);
+    }
+    if (draw_signal(config, 3, sample, 8).front() == 0.0F) ++cut_off;
+  }
+  EXPECT_NEAR(static_cast<double>(cut_off) / clips, 0.35 / 1.35, 0.07);
+}
+
 TEST(Objective, RampWeightHasItsKnownValues) {  // docs/recipes.md
   const ObjectiveConfig config;
   EXPECT_NEAR(frame_weight(config, 0.0), 0.1, 1e-12);

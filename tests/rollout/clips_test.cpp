@@ -85,12 +85,48 @@ TEST_F(VideoFolder, FollowsTheFrameRateOfTheWorld) {
   EXPECT_EQ(clip.actions[0][1][1].item<float>(), 1) << "the button was held in one of the two rows";
 }
 
+// At double rate the first frame is shown twice; 9.99 stands for the file's 10.
+TEST_F(VideoFolder, IsTheClipThatADataSetOfTheVideoHolds) {
+  const auto dataset = std::make_shared<const Dataset>(Dataset::open(folder_, 1));
+  for (const double rate : {0.0, 20.0, 7.0, 9.99}) {
+    world_.config.data.fps = rate;
+    const Rational fps = dataset->fps(world_.config.data);
+    for (const int64_t first : {0, 1, 6}) {
+      const Clips clip =
+          read_video_clip(world_, {folder_ / "a.mp4", static_cast<double>(first) / 10, 4});
+      const Clips want = read_clips(world_.config, dataset,
+                                    {plan_clip(*dataset, {0, 0, kFrames}, first, 4, fps).value()});
+      EXPECT_EQ(clip.names, want.names);
+      EXPECT_EQ(clip.fps, want.fps);
+      EXPECT_TRUE(clip.frames.equal(want.frames)) << rate << ", frame " << first;
+      EXPECT_TRUE(clip.actions.equal(want.actions)) << rate << ", frame " << first;
+      EXPECT_TRUE(clip.known.equal(want.known)) << rate << ", frame " << first;
+    }
+  }
+}
+
+TEST_F(VideoFolder, TakesATimeThatWasRoundedDownForItsFrame) {
+  EXPECT_THAT(read_video_clip(world_, {folder_ / "a.mp4", 0.49995, 1}).names,
+              ElementsAre("a.mp4 @ frame 5"));
+  EXPECT_THAT(read_video_clip(world_, {folder_ / "a.mp4", 0.499, 1}).names,
+              ElementsAre("a.mp4 @ frame 4"));
+}
+
+TEST_F(VideoFolder, TakesAStillWithoutAnyRate) {
+  Frames still(1, 32, 32);
+  std::ranges::fill(still.frame(0), uint8_t{70});
+  write_mp4(folder_ / "still.mp4", still, 10, /*quality=*/4);
+  world_.dataset.fps = 0;
+  EXPECT_EQ(number(read_video_clip(world_, {folder_ / "still.mp4", 0, 1}).frames[0][0]), 7);
+}
+
 TEST_F(VideoFolder, RefusesAClipThatLeavesTheVideo) {
   try {
     read_video_clip(world_, {folder_ / "a.mp4", 1.5, 9});
     FAIL() << "accepted";
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("only 5 of 9 frames are left"));
+    EXPECT_THAT(error.what(), HasSubstr("9 frames at 10 frames a second last 0.90 s, but from "
+                                        "second 1.5 on 0.50 s are left"));
   }
   EXPECT_THROW(read_video_clip(world_, {folder_ / "a.mp4", -1, 1}), Error);
 }

@@ -1,5 +1,6 @@
 #include "praxino/rollout/world.h"
 
+#include <ATen/Context.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
@@ -14,7 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing_world::tiny_config;
 using testing_world::tiny_fields;
 using testing_world::tiny_world;
@@ -99,6 +102,13 @@ TEST(BuildWorld, PutsTheConfiguredPartsTogether) {
   EXPECT_EQ(world.step, 0);
 }
 
+TEST(BuildWorld, HasAGpuSumBf16ProductsInFp32) {
+  at::globalContext().setAllowBF16ReductionCuBLAS(true);
+  build_world(tiny_config(), tiny_fields());
+  EXPECT_EQ(at::globalContext().allowBF16ReductionCuBLAS(),
+            at::CuBLASReductionOption::DisallowReducedPrecisionAllowSplitK);
+}
+
 TEST_F(RunDirectory, LoadsTheNewestAveragedWeights) {
   save(100, 1);
   save(200, 2);
@@ -177,6 +187,24 @@ TEST(CheckFields, NamesEveryDifference) {
                     HasSubstr("know the field 'jump'")));
   dataset.actions = {tiny_fields()[1], tiny_fields()[0]};
   EXPECT_THAT(message([&] { check_fields(world, dataset); }), HasSubstr("another order"));
+}
+
+TEST(ChangedFields, NamesNumbersThatAreSeenAtAnotherScaleOrWithAnotherMeaning) {
+  std::vector<ActionField> fields = tiny_fields();  // turn: axis in [-1, 1]; fire: button
+  fields.push_back({.name = "look", .kind = "delta", .low = -10, .high = 10, .unit = ""});
+  const World source = build_world(tiny_config(), fields);
+  EXPECT_THAT(changed_fields(source, source), IsEmpty());
+  fields[0].high = 2;
+  fields[1].high = 2;  // a button has no range
+  fields[2].low = 0;   // the largest magnitude is the same
+  fields.push_back({.name = "new", .kind = "axis", .unit = ""});
+  EXPECT_THAT(changed_fields(source, build_world(tiny_config(), fields)),
+              ElementsAre("'turn' (was axis in [-1, 1], is axis in [-1, 2])"));
+  fields[0].high = 1;
+  fields[0].kind = "delta";
+  fields[2].kind = "button";  // another number of features: no weights to keep
+  EXPECT_THAT(changed_fields(source, build_world(tiny_config(), fields)),
+              ElementsAre("'turn' (was axis in [-1, 1], is delta in [-1, 1])"));
 }
 
 }  // namespace

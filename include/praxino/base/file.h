@@ -21,6 +21,20 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
 /// fsync of a directory, so that names created or renamed in it survive a power cut.
 void sync_directory(const std::filesystem::path& path);
 
+/// A new, empty folder for what is not complete yet, made with its parents; what stood there before
+/// is removed. The destructor removes it, unless it was renamed to its place meanwhile.
+class ScratchFolder {
+ public:
+  explicit ScratchFolder(std::filesystem::path path);
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 /// An output file whose every operation is checked; close() syncs, and the destructor only closes
 /// (without sync and in silence): call close() on the good path.
 class OutputFile {

@@ -3,6 +3,8 @@
 // (which embeds them) and rollout (which lets a person set them). A row of actions is one float a
 // field, in this order: button 0 or 1, discrete the index, axis and delta the recorded value.
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,6 +20,10 @@ struct ActionField {
   double high = 1;
   int64_t size = 2;  // discrete: number of values, 0 .. size-1
   std::string unit;  // for people
+  /// axis, delta: the largest magnitude that occurs; the model sees values in units of it.
+  double reach() const { return std::max(std::abs(low), std::abs(high)); }
+  /// Its size means something: axis or delta.
+  bool is_number() const { return kind == "axis" || kind == "delta"; }
   bool operator==(const ActionField&) const = default;
 };
 

@@ -22,7 +22,6 @@ struct RunSection {
   std::string device = "auto";
   std::string precision = "auto";
   int64_t threads = 0;
-  int64_t log_every = 10;
 };
 
 template <class Visitor>
@@ -44,18 +43,19 @@ void visit_fields(Visitor& v, RunSection& c) {
     c.steps);
   v(Field{.key = "max_minutes",
           .about = "time limit of training in minutes, 0 for none; the schedule then follows the "
-                   "clock where that is ahead "
-                   "of the steps, and such a run is not repeatable bit by bit",
+                   "clock where that is ahead of the steps, and such a run is not repeatable bit "
+                   "by bit",
           .when = "for a demo that must end in time on any machine",
           .low = 0},
     c.max_minutes);
   v(Field{.key = "device", .about = "auto (the GPU if there is one), cpu, cuda or cuda:N"},
     c.device);
   v(Field{.key = "precision",
-          .about = "of matrix products: fp32, bf16 (fp32 accumulation, weights and norms stay "
-                   "fp32), or auto: bf16 where the "
-                   "processor multiplies it natively, else fp32",
-          .when = "fp32 to compare machines bit by bit",
+          .about = "of the blocks' matrix products: fp32, bf16 (fp32 accumulation, weights and "
+                   "norms stay fp32), or auto: bf16 where the processor multiplies it natively, "
+                   "else fp32; Muon's own products choose as auto does",
+          .when = "fp32 to compare with other machines, whose results are then close but never "
+                  "the same bits",
           .choices = {"auto", "fp32", "bf16"}},
     c.precision);
   v(Field{.key = "threads",
@@ -63,10 +63,6 @@ void visit_fields(Visitor& v, RunSection& c) {
           .low = 0,
           .high = 1024},
     c.threads);
-  v(Field{.key = "log_every",
-          .about = "steps between two lines of the log on a screen without a terminal",
-          .low = 1},
-    c.log_every);
 }
 
 struct SplitConfig {
@@ -272,7 +268,7 @@ void visit_fields(Visitor& v, ObjectiveConfig& c) {
     c.clean_context);
   v(Field{.key = "context_noise",
           .about = "1 - tau of the frames that a rollout continues; training sees context from 0 "
-                   "to 1.5 times this",
+                   "to 1.5 times this, at most 1",
           .low = 0,
           .high = 0.9},
     c.context_noise);

@@ -19,6 +19,9 @@ struct ClipPlan {
   std::vector<uint8_t> known;    // T: 1 where the action is known
 };
 
+/// The frame being shown at a time, compared with the slack that plan_clip has.
+int64_t shown_frame(const FrameIndex& index, const Rational& seconds);
+
 /// Frames at start + k/fps seconds for k = 0 .. count-1, where `start` is source frame `first`'s
 /// presentation time. Times are compared with a slack of one tick of the file's time base where a
 /// frame lasts many ticks, because containers with coarse ticks (Matroska: 1 ms) round presentation

@@ -54,8 +54,9 @@ at::Tensor euler_step(const at::Tensor& z, const at::Tensor& x_hat, double tau, 
 /// Clean tokens mixed with noise at one level: (1 - tau) * noise + tau * tokens.
 at::Tensor mix_noise(const at::Tensor& tokens, const at::Tensor& noise, double tau);
 
-/// Standard normal values that depend on (seed, stream, number) alone, made on the CPU and moved to
-/// `device`: the same bits on every device.
+/// Standard normal values that depend on (seed, stream, number) alone. Made on the CPU and moved to
+/// `device`: the same bits for all devices beside processors of one kind. Another kind of processor
+/// may differ in the last bits, because LibTorch's generator has variants for instruction sets.
 at::Tensor keyed_normal(at::IntArrayRef shape, uint64_t seed, std::string_view stream,
                         uint64_t number, at::Device device = at::Device(at::kCPU));
 

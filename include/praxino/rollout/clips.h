@@ -35,10 +35,10 @@ Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset
 std::vector<ClipPlan> spread_clips(const RunConfig& config, const Dataset& dataset,
                                    const std::vector<Span>& spans, int64_t frames, int64_t count);
 
-/// One clip of a video file that need not belong to any data set: from `seconds` on, at the world's
-/// frame rate. A sidecar beside it is read with the alignment of the world's data set; without one
-/// no action is known. `actions` false leaves the sidecar alone. Throws praxino::Error, also when
-/// fewer than `frames` frames are there.
+/// One clip of a video file that need not belong to any data set: from the frame shown at `seconds`
+/// on, as plan_clip has it, at the world's frame rate (Dataset::fps). A sidecar beside it is read
+/// with the alignment of the world's data set; without one no action is known. `actions` false
+/// leaves the sidecar alone. Throws praxino::Error, also when fewer than `frames` frames are there.
 struct VideoClip {
   std::filesystem::path file;
   double seconds = 0;

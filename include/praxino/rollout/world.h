@@ -39,7 +39,8 @@ bool use_bf16(const std::string& precision, const at::Device& device);
 /// usable cores). For the whole process.
 void use_threads(const RunSection& run);
 
-/// An untrained world on config.run.device.
+/// An untrained world on config.run.device. Has a GPU sum bfloat16 products in float32, for the
+/// whole process.
 World build_world(const RunConfig& config, std::vector<ActionField> fields);
 
 struct LoadOptions {
@@ -55,6 +56,11 @@ World load_world(const std::filesystem::path& run_or_checkpoint, const LoadOptio
 
 /// The run directory that such a path belongs to: where results are written.
 std::filesystem::path run_directory(const std::filesystem::path& run_or_checkpoint);
+
+/// Fields of both worlds whose weights fit but whose values `target` sees at another scale or with
+/// another meaning: axes and deltas of the same name with another kind or reach. One phrase each:
+/// "'turn' (was axis in [-1, 1], is axis in [-2, 2])".
+std::vector<std::string> changed_fields(const World& source, const World& target);
 
 /// Throws praxino::Error naming every difference when a data set's action fields are not those of
 /// the world.
