@@ -75,9 +75,9 @@ void describe_processor(Report& report) {
   const Memory memory = this_memory();
   report.fact("CPU", fmt::format("{}, {} usable cores, {} threads for the model", processor.name,
                                  usable_cores(), at::get_num_threads()));
-  report.fact("CPU",
-              fmt::format("kernels of LibTorch: {}; bf16: {}{}", at::get_cpu_capability(),
-                          multiplies_bf16() ? "native" : "emulated", processor.amx ? " (AMX)" : ""));
+  report.fact(
+      "CPU", fmt::format("kernels of LibTorch: {}; bf16: {}{}", at::get_cpu_capability(),
+                         multiplies_bf16() ? "native" : "emulated", processor.amx ? " (AMX)" : ""));
   report.fact("memory", fmt::format("{} of {} available", format_bytes(memory.available),
                                     format_bytes(memory.total)));
   if (memory.available < (uint64_t{2} << 30)) {

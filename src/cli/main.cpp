@@ -10,6 +10,7 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -111,7 +112,7 @@ int run(int argc, char** argv) {
   app.footer(
       "Each command explains itself: praxino COMMAND --help");  // not below the commands themselves
   if (argc <= 1) {
-    fmt::print(stderr, "{}", app.help());
+    std::fputs(app.help().c_str(), stderr);
     return 2;
   }
   try {
@@ -125,7 +126,9 @@ int run(int argc, char** argv) {
 }
 
 int report(std::string_view text, int exit_code) {
-  fmt::print(stderr, "praxino: {}\n", log::escape(text));
+  // Not fmt::print, which would throw where stderr is closed or full.
+  const std::string line = fmt::format("praxino: {}\n", log::escape(text));
+  std::fputs(line.c_str(), stderr);
   return exit_code;
 }
 
@@ -135,6 +138,7 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 }  // namespace praxino
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write, told like any other
   praxino::wait_without_spinning(argc, argv);
   try {
     return praxino::run(argc, argv);

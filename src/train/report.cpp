@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "praxino/base/error.h"
 #include "praxino/base/file.h"
 #include "praxino/base/log.h"
 #include "praxino/config/load.h"
@@ -52,6 +53,7 @@ struct Report::State {
   double step_seconds = 0;  // averaged
   double flushed_at = 0;
 
+  void write_results(const EvalReport& report, const World& world);
   void write(int64_t step, const Metrics& metrics) {
     for (const auto& [name, value] : metrics) newest[name] = value;
     log.write(step, metrics);
@@ -120,6 +122,31 @@ void Report::record(const ArrivedScalars& arrived, int64_t skipped_steps) {
   s.write(arrived.step, metrics);
 }
 
+namespace {
+
+// Files that only inform: a full disk costs the picture, not the run.
+template <class Write>
+void try_to_write(const Write& write) {
+  try {
+    write();
+  } catch (const Error& error) {
+    log::warning("training goes on without this file: {}", error.what());
+  }
+}
+
+}  // namespace
+
+void Report::State::write_results(const EvalReport& report, const World& world) {
+  try_to_write(
+      [&] { write_file_atomic(directory / "eval.json", report_json(report, world.step)); });
+  const Canvas sheet = contact_sheet(report_pictures(world, *clips, report, kPictureRows));
+  try_to_write([&] {
+    write_png(directory / "samples" / fmt::format("step-{:08d}.png", world.step), sheet.frames());
+  });
+  events.image("eval/rollouts", as_text(encode_png(sheet.frames())), world.step);
+  events.flush();
+}
+
 void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset,
                       const std::vector<Span>& spans) {
   State& s = *state_;
@@ -127,11 +154,7 @@ void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& 
   if (!s.clips) s.clips = load_eval_clips(s.config, dataset, spans);
   const EvalReport report = praxino::evaluate(world, *s.clips);
   s.write(step, Metrics(report.metrics.begin(), report.metrics.end()));
-  write_file_atomic(s.directory / "eval.json", report_json(report, step));
-  const Canvas sheet = contact_sheet(report_pictures(world, *s.clips, report, kPictureRows));
-  write_png(s.directory / "samples" / fmt::format("step-{:08d}.png", step), sheet.frames());
-  s.events.image("eval/rollouts", as_text(encode_png(sheet.frames())), step);
-  s.events.flush();
+  s.write_results(report, world);
   const auto value = [&](const char* name) {
     const auto found = report.metrics.find(name);
     return found == report.metrics.end() ? std::nan("") : found->second;

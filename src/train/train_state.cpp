@@ -112,6 +112,9 @@ RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
 
 void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world) {
   const World source = load_world(run_or_checkpoint, {.step = {}, .device = "cpu"});
+  for (const std::string& field : changed_fields(source, world)) {
+    log::warning("the action field {}: its values reach the model in another scale", field);
+  }
   const NamedTensors target = model_tensors(world);
   const std::vector<std::string> missing =
       copy_tensors(model_tensors(source), target, /*adapt=*/true);

@@ -16,6 +16,7 @@
 #include "praxino/rollout/clips.h"
 #include "praxino/train/expect.h"
 #include "report.h"
+#include "run_lock.h"
 #include "train_state.h"
 
 namespace praxino {
@@ -82,6 +83,22 @@ void refuse_changed_run(const RunConfig& now, const TrainState& state,
   }
 }
 
+bool has_checkpoints(const std::filesystem::path& directory) {
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(directory / "checkpoints", failed)) {
+    if (entry.path().filename().string().starts_with("step-")) return true;
+  }
+  return false;
+}
+
+/// More than the lock of the run that is about to start.
+bool has_content(const std::filesystem::path& directory) {
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().filename() != "lock") return true;
+  }
+  return false;
+}
+
 /// The averaged weights are the live ones while one lives.
 class AveragedWeights {
  public:
@@ -101,7 +118,8 @@ class AveragedWeights {
 
 struct Trainer::State {
   State(const RunConfig& c, const TrainOptions& options);
-  void open_directory(bool fresh, const std::filesystem::path& from);
+  void adopt(const TrainOptions& options);
+  void open_directory(bool fresh);
   bool resume();
   void make_loader(const LoaderState& start);
   double progress() const;
@@ -127,6 +145,7 @@ struct Trainer::State {
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Ema> ema;
   std::unique_ptr<Loader> loader;
+  std::optional<RunLock> lock;
   std::unique_ptr<CheckpointStore> store;
   std::unique_ptr<Report> report;
   DeviceScalars scalars;
@@ -148,9 +167,9 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
     spread_clips(config, *dataset, split.val, config.eval.context + config.eval.horizon,
                  config.eval.clips);
   }
-  open_directory(options.fresh, options.from);
+  if (!options.from.empty()) adopt(options);
+  open_directory(options.fresh);
   optimizer = make_optimizer(config.optim, world.model->parameters());
-  if (!options.from.empty() && store->steps().empty()) adopt_weights(options.from, world);
   ema = std::make_unique<Ema>(config.optim.ema, world.model->parameters());
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
@@ -159,13 +178,27 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   report->describe(world, *dataset, split, resumed ? counters.step : -1);
 }
 
-void Trainer::State::open_directory(bool fresh, const std::filesystem::path& from) {
-  if (fresh && !from.empty() && std::filesystem::equivalent(directory, run_directory(from))) {
-    fail_usage("--fresh would set aside {}, which --from names; give run.name a new name",
+// Before the run directory is touched, so that a wrong --from changes nothing.
+void Trainer::State::adopt(const TrainOptions& options) {
+  std::error_code failed;  // a path that is missing is equivalent to none
+  if (std::filesystem::equivalent(directory, run_directory(options.from), failed)) {
+    fail_usage("--from names the run directory itself, {}; give run.name a new name",
                directory.string());
   }
-  if (fresh && std::filesystem::exists(directory))
+  if (!options.fresh && has_checkpoints(directory)) {
+    log::warning("--from is not used again: {} has checkpoints and goes on from its newest one",
+                 directory.string());
+    return;
+  }
+  adopt_weights(options.from, world);
+}
+
+void Trainer::State::open_directory(bool fresh) {
+  lock.emplace(directory);
+  if (fresh && has_content(directory)) {
     log::info("set aside: {}", set_aside(directory).string());
+    lock.emplace(directory);
+  }
   store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep);
 }
 
@@ -206,7 +239,6 @@ void Trainer::State::save() {
   if (saved_step == counters.step && saved_evaluation) return;
   report->sync();
   RunCounters now = counters;
-  now.loader = loader->state();
   now.elapsed_seconds = elapsed();
   store->save(capture_state({world, *optimizer, *ema}, now, to_yaml(dataset->config())));
   saved_step = counters.step;
@@ -296,6 +328,7 @@ StepStats Trainer::step() {
   const StepStats stats = s.optimizer->step(total, rate);
   s.ema->update(stats.skipped);
   ++s.counters.step;
+  s.counters.loader = s.loader->state();
   s.samples_of_step[s.counters.step] = std::move(samples);
   s.scalars.push(s.counters.step, {{"train/loss", total},
                                    {"train/grad_norm", stats.gradient_norm},
@@ -303,6 +336,17 @@ StepStats Trainer::step() {
   s.report->stepped(s.counters.step, {stats.learning_rate, s.wait_seconds});
   s.collect(/*wait=*/false);
   return stats;
+}
+
+// What ends a run, a data set that breaks away for one, must not cost the steps since the last
+// checkpoint.
+void Trainer::step_or_save() {
+  try {
+    step();
+  } catch (const Error&) {
+    state_->save();
+    throw;
+  }
 }
 
 int Trainer::run() {
@@ -313,7 +357,7 @@ int Trainer::run() {
     const bool by_clock = s.config.run.max_minutes > 0;  // then the number of steps is not known
     Progress line("training", by_clock ? 0 : s.config.run.steps, s.counters.step);
     while (s.counters.step < s.config.run.steps && s.progress() < 1.0) {
-      step();
+      step_or_save();
       s.after_step();
       line.update(s.counters.step, s.report->progress_text() + (by_clock ? s.time_left() : ""));
       if (stop.requested()) {

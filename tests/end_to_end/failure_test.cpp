@@ -66,6 +66,30 @@ TEST_F(Failure, ASecondSignalExitsAtOnceAndHarmsNothing) {
   EXPECT_EQ(run({"run.steps=12"}), 0) << log_;
 }
 
+TEST_F(Failure, ASecondTrainerOfOneRunIsRefused) {
+  Process first(train(run_file_, {"run.steps=100000"}), folder_.path() / "first");
+  ASSERT_TRUE(wait_for_step(directory_, 1)) << first.log();
+  EXPECT_EQ(run({}), 1);
+  EXPECT_NE(log_.find("is being trained by process"), std::string::npos) << log_;
+  EXPECT_EQ(run({"--fresh"}), 1);
+  first.signal(SIGINT);
+  EXPECT_EQ(first.wait(), 130);
+}
+
+TEST_F(Failure, DataThatBreaksAwayCostsNoSteps) {
+  const fs::path data = folder_.path() / "data";
+  fs::copy(fs::path(PRAXINO_SOURCE_DIR) / "tests/data/freedoom", data, fs::copy_options::recursive);
+  Process process(train(run_file_, {"run.steps=100000", "checkpoint.every=90000",
+                                    "data.path=" + data.string()}),
+                  folder_.path() / "log");
+  ASSERT_TRUE(wait_for_step(directory_, 3)) << process.log();
+  for (const auto& entry : fs::directory_iterator(data)) {
+    if (entry.path().extension() == ".mp4") fs::resize_file(entry.path(), 0);
+  }
+  EXPECT_EQ(process.wait(), 1) << process.log();
+  EXPECT_FALSE(fs::is_empty(directory_ / "checkpoints")) << process.log();
+}
+
 TEST_F(Failure, WrongInputIsOneSentence) {
   EXPECT_EQ(run({"optim.learning_rate=1"}), 2);
   EXPECT_NE(log_.find("optim.learning_rate"), std::string::npos) << log_;

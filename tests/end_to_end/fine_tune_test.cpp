@@ -42,6 +42,13 @@ TEST_F(FineTune, DoesNotSetItsOwnSourceAside) {
   EXPECT_TRUE(fs::exists(checkpoint(base_, 2)));
 }
 
+TEST_F(FineTune, AWrongSourceChangesNothing) {
+  run(train(run_file_, {"run.steps=2"}));
+  run(train(run_file_, {"--fresh", "--from", (folder_.path() / "nowhere").string()}), 1);
+  EXPECT_TRUE(fs::exists(checkpoint(base_, 2)));
+  run(train(run_file_, {"run.name=new", "--fresh", "--from", base_.string(), "run.steps=1"}));
+}
+
 TEST_F(FineTune, FreshSetsTheOldRunAside) {
   run(train(run_file_, {"run.steps=2"}));
   const std::string log = run(train(run_file_, {"run.steps=2", "--fresh"}));

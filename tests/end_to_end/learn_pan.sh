@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A convergence test on a world with known truth: makes the recordings of configs/ci/pan.yaml and trains it from
-# nothing; the run's own `expect:` lines decide (exit code 3). Usage: learn_pan.sh PRAXINO SOURCE_FOLDER
+# A convergence test on a world with known truth: makes the recordings of configs/ci/pan.yaml and
+# trains it from nothing; the run's own `expect:` lines decide (exit code 3).
+# Usage: learn_pan.sh PRAXINO SOURCE_FOLDER
 set -euo pipefail
 praxino=$1
 source=$2

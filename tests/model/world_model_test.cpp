@@ -32,9 +32,9 @@ ModelConfig small(const std::string& attention) {
 const TokenGrid kGrid{.rows = 2, .columns = 3, .width = 12};
 
 std::vector<ActionField> fields() {
-  return {{.name = "fire", .kind = "button"},
-          {.name = "turn", .kind = "delta", .low = -4, .high = 4},
-          {.name = "weapon", .kind = "discrete", .size = 3}};
+  return {{.name = "fire", .kind = "button", .unit = ""},
+          {.name = "turn", .kind = "delta", .low = -4, .high = 4, .unit = ""},
+          {.name = "weapon", .kind = "discrete", .size = 3, .unit = ""}};
 }
 
 // A model whose every part speaks: the zero-initialized matrices get values.

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The training step of configs/quickstart.yaml in eager PyTorch: the baseline for praxino's own step.
+"""The training step of configs/quickstart.yaml in eager PyTorch: praxino's baseline.
 
-Same shapes, same operations (frame-causal attention with a mask, RMSNorm, rotary positions, SwiGLU, adaptive
-modulation, Muon with five Newton-Schulz iterations, fused AdamW, EMA), random data in memory.
+Same shapes, same operations (frame-causal attention with a mask, RMSNorm, rotary positions,
+SwiGLU, adaptive modulation, Muon with five Newton-Schulz iterations, fused AdamW, EMA), random
+data in memory.
 
   PYTHONPATH=.deps/python python3 tools/bench/eager_step.py [--fp32] [--steps N] [--threads N]
 
-LibTorch's wheel needs typing_extensions, sympy, networkx, jinja2, filelock and fsspec to be imported from Python.
+From Python, LibTorch's wheel needs typing_extensions, sympy, networkx, jinja2, filelock, fsspec.
 """
 import argparse
 import statistics
@@ -40,9 +41,13 @@ class Block(nn.Module):
     def __init__(self):
         super().__init__()
         self.modulation = nn.Linear(D, 6 * D)
-        self.query, self.key, self.value, self.output = (nn.Linear(D, D, bias=False) for _ in range(4))
-        self.query_gain, self.key_gain = nn.Parameter(torch.ones(K)), nn.Parameter(torch.ones(K))
-        self.up, self.down = nn.Linear(D, 2 * HIDDEN, bias=False), nn.Linear(HIDDEN, D, bias=False)
+        self.query, self.key, self.value, self.output = (
+            nn.Linear(D, D, bias=False) for _ in range(4)
+        )
+        self.query_gain = nn.Parameter(torch.ones(K))
+        self.key_gain = nn.Parameter(torch.ones(K))
+        self.up = nn.Linear(D, 2 * HIDDEN, bias=False)
+        self.down = nn.Linear(HIDDEN, D, bias=False)
 
     def forward(self, x, condition, tables, mask):
         m = self.modulation(condition).unsqueeze(2).chunk(6, -1)
@@ -72,7 +77,8 @@ class Model(nn.Module):
         place = torch.stack([torch.arange(N) // 8, torch.arange(N) % 8], 1).float()
         place = torch.cat([place.mean(0, True).expand(REGISTERS, 2), place])
         time_index = torch.arange(T).repeat_interleave(N + REGISTERS).float().unsqueeze(1)
-        self.tables = rope_tables(torch.cat([time_index, place.repeat(T, 1)], 1), (K // 2 - 2 * side, side, side))
+        positions = torch.cat([time_index, place.repeat(T, 1)], 1)
+        self.tables = rope_tables(positions, (K // 2 - 2 * side, side, side))
         frame = torch.arange(T).repeat_interleave(N + REGISTERS)
         self.mask = frame.unsqueeze(1) >= frame.unsqueeze(0)
 
@@ -120,10 +126,13 @@ def main():
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     model = Model()
-    matrices = [p for n, p in model.blocks.named_parameters() if p.ndim == 2 and "modulation" not in n]
+    matrices = [
+        p for n, p in model.blocks.named_parameters() if p.ndim == 2 and "modulation" not in n
+    ]
     chosen = {id(p) for p in matrices}
     muon = Muon(matrices)
-    adamw = torch.optim.AdamW([p for p in model.parameters() if id(p) not in chosen], lr=2e-3, fused=True)
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    adamw = torch.optim.AdamW(others, lr=2e-3, fused=True)
     average = [p.detach().clone() for p in model.parameters()]
     seconds = []
     for _ in range(options.steps):
@@ -133,7 +142,8 @@ def main():
         z = (1 - tau) * torch.randn_like(clean) + tau * clean
         with torch.autocast("cpu", torch.bfloat16, enabled=not options.fp32):
             prediction = model(z, torch.randn(B, T, 64), torch.randn(B, T, 35))
-        loss = ((prediction.float() - clean).square().mean((2, 3)) * (0.9 * tau[..., 0, 0] + 0.1)).mean()
+        error = (prediction.float() - clean).square().mean((2, 3))
+        loss = (error * (0.9 * tau[..., 0, 0] + 0.1)).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         muon.step()
@@ -144,8 +154,11 @@ def main():
         seconds.append(time.perf_counter() - start)
     steady = seconds[3:]
     count = sum(p.numel() for p in model.parameters())
-    print(f"{count / 1e6:.2f} M parameters, {'fp32' if options.fp32 else 'bf16'}, {torch.get_num_threads()} threads: "
-          f"median {statistics.median(steady):.3f} s a step, min {min(steady):.3f}, max {max(steady):.3f}")
+    print(
+        f"{count / 1e6:.2f} M parameters, {'fp32' if options.fp32 else 'bf16'}, "
+        f"{torch.get_num_threads()} threads: median {statistics.median(steady):.3f} s a step, "
+        f"min {min(steady):.3f}, max {max(steady):.3f}"
+    )
 
 
 if __name__ == "__main__":

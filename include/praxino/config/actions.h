@@ -19,7 +19,7 @@ struct ActionField {
   double low = -1;              // axis, delta: the range that occurs
   double high = 1;
   int64_t size = 2;  // discrete: number of values, 0 .. size-1
-  std::string unit;  // for people
+  std::string unit = {};  // for people
   /// axis, delta: the largest magnitude that occurs; the model sees values in units of it.
   double reach() const { return std::max(std::abs(low), std::abs(high)); }
   /// Its size means something: axis or delta.

@@ -38,6 +38,8 @@ class Trainer {
   const std::filesystem::path& directory() const;
 
  private:
+  void step_or_save();
+
   struct State;
   std::unique_ptr<State> state_;
 };
