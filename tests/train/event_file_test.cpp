@@ -100,8 +100,9 @@ constexpr char kRgb = 2;
 
 /// The signature and first chunk of a PNG of 5 by 3 pixels.
 std::string small_png(char color_type) {
-  return std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x05\0\0\0\x03\x08", 25) + color_type +
-         "\0\0\0rest";
+  std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x05\0\0\0\x03\x08", 25);
+  png.push_back(color_type);
+  return png.append("\0\0\0rest");
 }
 
 TEST(EventFile, OpensWithItsVersionAndTime) {

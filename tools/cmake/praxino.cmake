@@ -48,7 +48,8 @@ function(praxino_test name)
     set(T_TIMEOUT 300)
   endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    TEST_PREFIX "${name}." PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
+    TEST_PREFIX "${name}." PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT}
+    ENVIRONMENT "OMP_WAIT_POLICY=passive")  # several tests at once share the cores
 endfunction()
 
 # One message that names every missing package and the line that installs them.
