@@ -1,6 +1,7 @@
 #include "praxino/base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -131,6 +132,20 @@ ScratchFolder::ScratchFolder(std::filesystem::path path) : path_(std::move(path)
 ScratchFolder::~ScratchFolder() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
+}
+
+FileLock::FileLock(const std::filesystem::path& path, Mode mode) {
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) return;
+  int result = 0;
+  do {
+    result = ::flock(fd_, LOCK_EX | (mode == Mode::kTry ? LOCK_NB : 0));
+  } while (result != 0 && errno == EINTR);
+  held_ = result == 0 || errno != EWOULDBLOCK;
+}
+
+FileLock::~FileLock() {
+  if (fd_ >= 0) ::close(fd_);
 }
 
 OutputFile::OutputFile(std::filesystem::path path, Mode mode) : path_(std::move(path)) {

@@ -12,11 +12,6 @@
 namespace praxino {
 namespace {
 
-double now_seconds() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(now).count();
-}
-
 std::string format_rate(double rate) {
   if (rate >= 100) return fmt::format("{:.0f}/s", rate);
   if (rate >= 1) return fmt::format("{:.1f}/s", rate);
@@ -24,6 +19,11 @@ std::string format_rate(double rate) {
 }
 
 }  // namespace
+
+double monotonic_seconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
 
 std::string format_duration(double seconds) {
   if (!(seconds >= 0) || seconds > 1e9) return "?";
@@ -65,7 +65,7 @@ Progress::Progress(std::string what, int64_t total, int64_t done)
     : what_(std::move(what)),
       total_(total),
       terminal_(stderr_is_terminal()),
-      started_(now_seconds()),
+      started_(monotonic_seconds()),
       drawn_(terminal_ ? -1e9 : started_),
       counted_(done),
       counted_at_(started_) {}
@@ -76,7 +76,7 @@ Progress::~Progress() {
 
 void Progress::update(int64_t done, std::string_view detail) {
   if (log::level() > log::Level::kInfo) return;
-  const double now = now_seconds();
+  const double now = monotonic_seconds();
   const double interval = terminal_ ? 0.1 : std::max(10.0, (now - started_) / 20);
   const bool last = total_ > 0 && done >= total_ && (terminal_ || drew_);
   if (last || now - drawn_ >= interval) draw(done, detail, now);

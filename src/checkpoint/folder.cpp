@@ -1,11 +1,6 @@
 #include "checkpoint/folder.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <charconv>
 #include <system_error>
 #include <vector>
@@ -28,20 +23,6 @@ std::optional<int64_t> parse_step_name(const std::string& name) {
   const auto parsed = std::from_chars(name.data() + kPrefix.size(), end, step);
   if (parsed.ec != std::errc() || parsed.ptr != end || step < 0) return std::nullopt;
   return step_name(step) == name ? std::optional(step) : std::nullopt;
-}
-
-FolderLock::FolderLock(const fs::path& folder, Mode mode) {
-  fd_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd_ < 0) return;
-  int result = 0;
-  do {
-    result = ::flock(fd_, LOCK_EX | (mode == Mode::kTry ? LOCK_NB : 0));
-  } while (result != 0 && errno == EINTR);
-  held_ = result == 0 || errno != EWOULDBLOCK;
-}
-
-FolderLock::~FolderLock() {
-  if (fd_ >= 0) ::close(fd_);
 }
 
 void rename_directory(const fs::path& from, const fs::path& to) {

@@ -17,22 +17,6 @@ std::string step_name(int64_t step);
 /// The step of such a name; nothing for any other name.
 std::optional<int64_t> parse_step_name(const std::string& name);
 
-/// Holds a folder for writing (flock: it ends with its process, however that ends). Where a file
-/// system knows no locks nothing is held, and held() is true all the same.
-class FolderLock {
- public:
-  enum class Mode { kWait, kTry };
-  FolderLock(const std::filesystem::path& folder, Mode mode);
-  ~FolderLock();
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-  bool held() const { return held_; }
-
- private:
-  int fd_ = -1;
-  bool held_ = true;
-};
-
 /// rename(2). Throws praxino::Error naming both.
 void rename_directory(const std::filesystem::path& from, const std::filesystem::path& to);
 

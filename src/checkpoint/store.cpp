@@ -81,20 +81,40 @@ void publish(const fs::path& draft, const fs::path& target) {
 
 }  // namespace
 
+std::vector<int64_t> checkpoint_steps(const fs::path& folder) {
+  std::vector<int64_t> steps;
+  if (!fs::exists(folder)) return steps;
+  std::error_code code;
+  const fs::directory_iterator entries(folder, code);
+  if (code) fail("cannot list the checkpoint folder '{}': {}", folder.string(), code.message());
+  for (const fs::directory_entry& entry : entries) {
+    const std::optional<int64_t> step = parse_step_name(entry.path().filename().string());
+    if (step && entry.is_directory()) steps.push_back(*step);
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+fs::path checkpoint_directory(const fs::path& folder, int64_t step) {
+  return folder / step_name(step);
+}
+
 CheckpointStore::CheckpointStore(fs::path folder, int64_t keep)
     : folder_(std::move(folder)), keep_(std::max<int64_t>(keep, 1)) {
   std::error_code code;
   fs::create_directories(folder_, code);
   if (code) fail("cannot create the checkpoint folder '{}': {}", folder_.string(), code.message());
-  const FolderLock lock(folder_, FolderLock::Mode::kTry);
+  const FileLock lock(folder_, FileLock::Mode::kTry);
   if (lock.held()) repair_folder(folder_);
 }
 
-fs::path CheckpointStore::directory(int64_t step) const { return folder_ / step_name(step); }
+fs::path CheckpointStore::directory(int64_t step) const {
+  return checkpoint_directory(folder_, step);
+}
 
 void CheckpointStore::save(const TrainState& state) {
   check_names(state);
-  const FolderLock lock(folder_, FolderLock::Mode::kWait);
+  const FileLock lock(folder_, FileLock::Mode::kWait);
   try {
     const ScratchFolder draft(folder_ / (std::string(kUnfinished) + step_name(state.step)));
     write_files(draft.path(), state);
@@ -126,18 +146,7 @@ void CheckpointStore::retain(int64_t just_written) const {
   }
 }
 
-std::vector<int64_t> CheckpointStore::steps() const {
-  std::vector<int64_t> steps;
-  std::error_code code;
-  const fs::directory_iterator entries(folder_, code);
-  if (code) fail("cannot list the checkpoint folder '{}': {}", folder_.string(), code.message());
-  for (const fs::directory_entry& entry : entries) {
-    const std::optional<int64_t> step = parse_step_name(entry.path().filename().string());
-    if (step && entry.is_directory()) steps.push_back(*step);
-  }
-  std::sort(steps.begin(), steps.end());
-  return steps;
-}
+std::vector<int64_t> CheckpointStore::steps() const { return checkpoint_steps(folder_); }
 
 std::optional<TrainState> CheckpointStore::load_newest() const {
   const std::vector<int64_t> present = steps();

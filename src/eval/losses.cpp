@@ -73,6 +73,7 @@ LossFigures measure_losses(const World& world, const Clips& clips) {
     const at::Tensor tokens =
         world.tokenizer->encode(material.frames.narrow(0, first, count).to(world.device)).values;
     const ActionBatch own = on_device(material.own);
+    const ActionBatch borrowed = judge ? on_device(material.borrowed) : ActionBatch{};
     for (int64_t draw = 0; draw < kLossDraws; ++draw) {
       SampleKeys keys{
           derive_seed(static_cast<uint64_t>(eval.seed), "eval.loss", static_cast<uint64_t>(draw)),
@@ -83,7 +84,7 @@ LossFigures measure_losses(const World& world, const Clips& clips) {
       const Corrupted input = world.objective->corrupt(tokens, keys);
       add_losses(world, input, own, figures.loss.data() + first);
       if (!judge) continue;
-      add_losses(world, input, on_device(material.borrowed), figures.shuffled.data() + first);
+      add_losses(world, input, borrowed, figures.shuffled.data() + first);
       add_losses(world, input, {own.values, at::zeros_like(own.known)},
                  figures.hidden.data() + first);
     }

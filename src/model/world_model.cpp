@@ -69,6 +69,7 @@ struct WorldModel::State {
   std::vector<Block> blocks;
   Linear head_modulation, head;
   Linear gates;
+  AttentionPositions space;  // inside a frame: the same for every frame
 
   int64_t tokens() const { return config.registers + grid.count(); }  // of a frame, registers first
   at::ScalarType compute() const { return options.bf16 ? at::kBFloat16 : at::kFloat; }
@@ -108,6 +109,7 @@ void WorldModel::State::build() {
   head = Linear(scope.child("head"), d, grid.width, silent);
   if (config.temporal_preconditioning)
     gates = Linear(scope.child("gates"), 2 * kGateFeatures, 2, silent);
+  space = positions(AttentionKind::kSpace, {0}, {0});
 }
 
 // B T N D of the tokenizer -> B T (R + N) width
@@ -157,8 +159,7 @@ BlockPositions WorldModel::State::block_positions(const std::vector<int64_t>& qu
                                                   const std::vector<int64_t>& keys) const {
   const AttentionKind across =
       config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
-  return {.space = positions(AttentionKind::kSpace, {0}, {0}),
-          .video = positions(across, queries, keys)};
+  return {.space = space, .video = positions(across, queries, keys)};
 }
 
 // Drops the registers and leaves the blocks: B T (R + N) width -> B T N D of the tokenizer.

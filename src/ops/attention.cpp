@@ -36,9 +36,9 @@ bool sees_all(const FrameWindow& window, int64_t frames) {
 // a clip.
 at::Tensor places_as_heads(const at::Tensor& x) { return x.flatten(2, 3); }
 
-// On the CPU short rows go through blocks: the library's flash attention is slower there, several
-// times in bfloat16 (docs/benchmarks/cpu.md). Rows of thousands of keys would keep too many
-// probabilities for the backward pass.
+// On the CPU short rows go through blocks, which compute nothing that a mask would throw away
+// (docs/benchmarks/cpu.md). Rows of thousands of keys would keep too many probabilities for the
+// backward pass.
 constexpr int64_t kMostBlockedKeys = 2048;
 
 bool use_blocks(const at::Tensor& q, int64_t keys) {

@@ -32,15 +32,13 @@ void Ema::update(const at::Tensor& skipped) {
   updates_.add_(taken);
 }
 
-std::vector<std::pair<std::string, at::Tensor>> Ema::state() const {
-  TORCH_CHECK(!swapped_, "Ema::state: the averaged weights are in use");
-  std::vector<std::pair<std::string, at::Tensor>> state;
-  if (!enabled()) return state;
+std::vector<std::pair<std::string, at::Tensor>> Ema::averages() const {
+  TORCH_CHECK(!swapped_, "Ema::averages: the averaged weights are in use");
+  std::vector<std::pair<std::string, at::Tensor>> averages;
   for (size_t i = 0; i < average_.size(); ++i) {
-    state.emplace_back(parameters_->all()[i].name, average_[i]);
+    averages.emplace_back(parameters_->all()[i].name, average_[i]);
   }
-  state.emplace_back("updates", updates_);
-  return state;
+  return averages;
 }
 
 void Ema::swap() {

@@ -5,8 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
-#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "praxino/base/error.h"
@@ -32,38 +30,21 @@ std::string listed(const std::vector<std::string>& problems) {
 
 bool is_checkpoint(const fs::path& folder) { return fs::exists(folder / "manifest.json"); }
 
-/// step-00000200 -> directory, the newest first. Read directly: a CheckpointStore is the writer's,
-/// and would tidy away what a run in progress is about to rename.
-std::map<int64_t, fs::path, std::greater<>> find_checkpoints(const fs::path& folder) {
-  constexpr std::string_view kPrefix = "step-";
-  std::map<int64_t, fs::path, std::greater<>> found;
-  if (!fs::is_directory(folder)) return found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kPrefix) || !entry.is_directory()) continue;
-    int64_t step = 0;
-    const auto [end, error] =
-        std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
-    if (error == std::errc{} && end == name.data() + name.size()) found[step] = entry.path();
-  }
-  return found;
-}
-
 void require_whole(const fs::path& checkpoint) {
   const std::vector<std::string> problems = verify_checkpoint(checkpoint);
   if (!problems.empty())
     fail("checkpoint {} is damaged: {}", checkpoint.string(), listed(problems));
 }
 
-fs::path newest_whole(const std::map<int64_t, fs::path, std::greater<>>& checkpoints,
-                      const fs::path& folder) {
-  for (const auto& [step, directory] : checkpoints) {
+fs::path newest_whole(const std::vector<int64_t>& steps, const fs::path& folder) {
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    const fs::path directory = checkpoint_directory(folder, *step);
     const std::vector<std::string> problems = verify_checkpoint(directory);
     if (problems.empty()) return directory;
     log::warning("checkpoint {} is damaged ({}); trying the one before it", directory.string(),
                  listed(problems));
   }
-  fail("{}: none of the {} checkpoints is whole", folder.string(), checkpoints.size());
+  fail("{}: none of the {} checkpoints is whole", folder.string(), steps.size());
 }
 
 /// The verified checkpoint directory that a path and a wish for a step mean.
@@ -78,23 +59,23 @@ fs::path choose_checkpoint(const fs::path& path, const std::optional<int64_t>& s
     return path;
   }
   const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
-  const auto checkpoints = find_checkpoints(folder);
-  if (checkpoints.empty()) {
+  // Not by a CheckpointStore: it is the writer's, and would tidy away what a run in progress is
+  // about to rename.
+  const std::vector<int64_t> steps = checkpoint_steps(folder);
+  if (steps.empty()) {
     fail(
         "{}: no checkpoint here (checkpoints/step-*); train the run first, or give the folder of "
         "another run",
         path.string());
   }
-  if (!step) return newest_whole(checkpoints, folder);
-  const auto wanted = checkpoints.find(*step);
-  if (wanted == checkpoints.end()) {
-    std::vector<int64_t> steps;
-    for (const auto& [present, directory] : checkpoints) steps.push_back(present);
+  if (!step) return newest_whole(steps, folder);
+  if (std::ranges::find(steps, *step) == steps.end()) {
     fail("{}: no checkpoint of step {}; there are {}", folder.string(), *step,
-         fmt::join(steps, ", "));
+         fmt::join(steps.rbegin(), steps.rend(), ", "));
   }
-  require_whole(wanted->second);
-  return wanted->second;
+  const fs::path wanted = checkpoint_directory(folder, *step);
+  require_whole(wanted);
+  return wanted;
 }
 
 int64_t read_step(const fs::path& file) {
@@ -130,12 +111,6 @@ void load_weights(Parameters& parameters, const NamedTensors& weights, const fs:
     at::Tensor value = parameters.find(name)->value;
     value.copy_(tensor);
   }
-}
-
-/// Units are for people: a change of wording is no other action.
-std::vector<ActionField> without_units(std::vector<ActionField> fields) {
-  for (ActionField& field : fields) field.unit.clear();
-  return fields;
 }
 
 std::string ranged(const ActionField& field) {

@@ -1,14 +1,13 @@
 #include "report.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 
 #include "praxino/base/error.h"
 #include "praxino/base/file.h"
 #include "praxino/base/log.h"
+#include "praxino/base/progress.h"
 #include "praxino/config/load.h"
 #include "praxino/eval/evaluate.h"
 #include "praxino/train/event_file.h"
@@ -21,10 +20,6 @@ namespace {
 constexpr int64_t kPictureRows = 4;
 constexpr double kFlushSeconds = 10;
 constexpr double kRateHalfLife = 20;  // steps over which the shown speed is averaged
-
-double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::string_view as_text(const std::vector<uint8_t>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -39,7 +34,7 @@ struct Report::State {
         log(dir / "log.jsonl", step > 0 ? std::optional<int64_t>(step) : std::nullopt),
         events(dir, step > 0 ? std::optional<int64_t>(step) : std::nullopt),
         frames_per_step(c.data.batch * c.data.clip_frames * c.optim.gradient_accumulation),
-        last_step_at(now_seconds()) {}
+        last_step_at(monotonic_seconds()) {}
 
   std::filesystem::path directory;
   RunConfig config;
@@ -47,7 +42,8 @@ struct Report::State {
   EventFile events;
   int64_t frames_per_step;
   std::map<int64_t, HostFacts> pending;
-  std::map<std::string, double> newest;
+  double loss = 0;  // of the newest step that has arrived, and its loader wait
+  double loader_wait = 0;
   std::optional<EvalClips> clips;  // decoded once
   double last_step_at;
   double step_seconds = 0;  // averaged
@@ -55,12 +51,11 @@ struct Report::State {
 
   void write_results(const EvalReport& report, const World& world);
   void write(int64_t step, const Metrics& metrics) {
-    for (const auto& [name, value] : metrics) newest[name] = value;
     log.write(step, metrics);
     events.scalars(metrics, step);
-    if (now_seconds() - flushed_at > kFlushSeconds) {
+    if (monotonic_seconds() - flushed_at > kFlushSeconds) {
       events.flush();
-      flushed_at = now_seconds();
+      flushed_at = monotonic_seconds();
     }
   }
 };
@@ -96,7 +91,7 @@ void Report::describe(const World& world, const Dataset& dataset, const Split& s
 
 void Report::stepped(int64_t step, HostFacts facts) {
   State& s = *state_;
-  const double now = now_seconds();
+  const double now = monotonic_seconds();
   facts.seconds = now - s.last_step_at;
   s.last_step_at = now;
   s.step_seconds = s.step_seconds == 0
@@ -117,7 +112,9 @@ void Report::record(const ArrivedScalars& arrived, int64_t skipped_steps) {
   metrics.emplace_back("train/lr", facts.learning_rate);
   metrics.emplace_back("train/steps_per_second", 1 / seconds);
   metrics.emplace_back("train/frames_per_second", static_cast<double>(s.frames_per_step) / seconds);
-  metrics.emplace_back("train/loader_wait", std::min(1.0, facts.wait_seconds / seconds));
+  s.loss = arrived.value("train/loss");
+  s.loader_wait = std::min(1.0, facts.wait_seconds / seconds);
+  metrics.emplace_back("train/loader_wait", s.loader_wait);
   metrics.emplace_back("train/skipped_steps", static_cast<double>(skipped_steps));
   s.write(arrived.step, metrics);
 }
@@ -165,21 +162,16 @@ void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& 
       "over copying, action-shuffle ratio {:.3f}",
       step, value("eval/loss"), value("eval/psnr@1"), value("eval/psnr_copy@1"),
       s.config.eval.horizon, value("eval/psnr_gain_over_copy"), value("eval/action_shuffle_ratio"));
-  s.last_step_at = now_seconds();  // the evaluation does not count as a slow step
+  s.last_step_at = monotonic_seconds();  // the evaluation does not count as a slow step
 }
 
 void Report::sync() { state_->log.sync(); }
 
 std::string Report::progress_text() const {
   const State& s = *state_;
-  const auto value = [&](const char* name) {
-    const auto found = s.newest.find(name);
-    return found == s.newest.end() ? std::nan("") : found->second;
-  };
   const double rate = s.step_seconds > 0 ? 1 / s.step_seconds : 0;
-  return fmt::format("loss {:.4f}  {:.2f} steps/s  {:.0f} frames/s  wait {:.0f} %",
-                     value("train/loss"), rate, rate * static_cast<double>(s.frames_per_step),
-                     100 * value("train/loader_wait"));
+  return fmt::format("loss {:.4f}  {:.2f} steps/s  {:.0f} frames/s  wait {:.0f} %", s.loss, rate,
+                     rate * static_cast<double>(s.frames_per_step), 100 * s.loader_wait);
 }
 
 std::string first_difference(const std::string& before, const std::string& now) {

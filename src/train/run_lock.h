@@ -3,20 +3,19 @@
 
 #include <filesystem>
 
+#include "praxino/base/file.h"
+
 namespace praxino {
 
-/// Holds the file `lock` in the directory (created when needed) locked until destroyed or the
-/// process ends, however it ends. Throws praxino::Error naming the process that holds it. The lock
-/// follows the directory when it is renamed.
+/// Holds the directory (created when needed) until destroyed or the process ends, however it ends,
+/// and says so in its file `lock`. Throws praxino::Error naming the process that holds it. Follows
+/// the directory when it is renamed.
 class RunLock {
  public:
   explicit RunLock(const std::filesystem::path& directory);
-  ~RunLock();
-  RunLock(RunLock&& other) noexcept;
-  RunLock& operator=(RunLock&& other) noexcept;
 
  private:
-  int fd_ = -1;
+  FileLock lock_;
 };
 
 }  // namespace praxino

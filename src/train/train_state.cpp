@@ -23,27 +23,9 @@ NamedTensors model_tensors(const World& world) {
 }
 
 // ema.safetensors is a model like any other; how often it was updated is the optimizer's business.
-struct EmaTensors {
-  NamedTensors weights;
-  NamedTensors counters;
-};
-
-EmaTensors ema_tensors(const Ema& ema) {
-  EmaTensors result;
-  for (const auto& [name, tensor] : ema.state()) {
-    if (name == "updates") {
-      result.counters.emplace_back("ema.updates", tensor);
-    } else {
-      result.weights.emplace_back(name, tensor);
-    }
-  }
-  return result;
-}
-
 NamedTensors optimizer_tensors(const TrainParts& parts) {
   NamedTensors tensors = parts.optimizer.state();
-  if (!parts.ema.enabled()) return tensors;
-  for (const auto& counter : ema_tensors(parts.ema).counters) tensors.push_back(counter);
+  if (parts.ema.enabled()) tensors.emplace_back("ema.updates", parts.ema.updates());
   return tensors;
 }
 
@@ -63,13 +45,12 @@ void restore_all(const TrainState& state, const std::string& file, const NamedTe
 
 }  // namespace
 
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters,
-                         const std::string& dataset_yaml) {
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters) {
   TrainState state;
   state.step = counters.step;
   state.files["model"] = model_tensors(parts.world);
   state.files[kOptimizerFile] = optimizer_tensors(parts);
-  if (parts.ema.enabled()) state.files["ema"] = ema_tensors(parts.ema).weights;
+  if (parts.ema.enabled()) state.files["ema"] = parts.ema.averages();
   nlohmann::ordered_json json;
   json["format"] = kStateFormat;
   json["step"] = counters.step;
@@ -84,14 +65,14 @@ TrainState capture_state(const TrainParts& parts, const RunCounters& counters,
   json["evaluated_step"] = counters.evaluated_step;
   state.state_json = json.dump(2) + "\n";
   state.texts["config.yaml"] = to_yaml(parts.world.config);
-  state.texts["dataset.yaml"] = dataset_yaml;
+  state.texts["dataset.yaml"] = to_yaml(parts.world.dataset);
   return state;
 }
 
 RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
   restore_all(state, "model", model_tensors(parts.world));
   restore_all(state, kOptimizerFile, optimizer_tensors(parts));
-  if (parts.ema.enabled()) restore_all(state, "ema", ema_tensors(parts.ema).weights);
+  if (parts.ema.enabled()) restore_all(state, "ema", parts.ema.averages());
   RunCounters counters;
   try {
     const nlohmann::json json = nlohmann::json::parse(state.state_json);

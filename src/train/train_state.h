@@ -29,8 +29,7 @@ struct TrainParts {
   Ema& ema;
 };
 
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters,
-                         const std::string& dataset_yaml);
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters);
 
 /// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming
 /// what is missing.

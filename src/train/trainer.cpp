@@ -4,11 +4,8 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-
 #include "device_scalars.h"
 #include "praxino/base/error.h"
-#include "praxino/base/file.h"
 #include "praxino/base/log.h"
 #include "praxino/base/progress.h"
 #include "praxino/base/signals.h"
@@ -21,10 +18,6 @@
 
 namespace praxino {
 namespace {
-
-double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::shared_ptr<const Dataset> open_dataset(const DataConfig& data) {
   return std::make_shared<const Dataset>(Dataset::open(data.path));
@@ -48,10 +41,10 @@ RunConfig essential(const RunConfig& config) {
   return kept;
 }
 
-// What actions mean may not change in the middle of a run; their units are for people.
+// What actions mean may not change in the middle of a run.
 std::string meaning(DatasetConfig dataset) {
   dataset.name.clear();
-  for (ActionField& field : dataset.actions) field.unit.clear();
+  dataset.actions = without_units(dataset.actions);
   return to_yaml(dataset);
 }
 
@@ -81,14 +74,6 @@ void refuse_changed_run(const RunConfig& now, const TrainState& state,
         "fine-tune into a new run with --from",
         directory.string(), difference);
   }
-}
-
-bool has_checkpoints(const std::filesystem::path& directory) {
-  std::error_code failed;
-  for (const auto& entry : std::filesystem::directory_iterator(directory / "checkpoints", failed)) {
-    if (entry.path().filename().string().starts_with("step-")) return true;
-  }
-  return false;
 }
 
 /// More than the lock of the run that is about to start.
@@ -128,7 +113,7 @@ struct Trainer::State {
                        format_duration(std::max(0.0, 60 * config.run.max_minutes - elapsed())));
   }
   double elapsed() const {
-    return counters.elapsed_seconds + (started > 0 ? now_seconds() - started : 0);
+    return counters.elapsed_seconds + (started > 0 ? monotonic_seconds() - started : 0);
   }
   void save();
   void collect(bool wait);
@@ -163,6 +148,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   dataset = open_dataset(config.data);
   split = split_dataset(*dataset, config.data.split);
   world = build_world(config, dataset->config().actions);
+  world.dataset = dataset->config();
   if (!split.val.empty()) {  // better now than after hours of training
     spread_clips(config, *dataset, split.val, config.eval.context + config.eval.horizon,
                  config.eval.clips);
@@ -185,7 +171,7 @@ void Trainer::State::adopt(const TrainOptions& options) {
     fail_usage("--from names the run directory itself, {}; give run.name a new name",
                directory.string());
   }
-  if (!options.fresh && has_checkpoints(directory)) {
+  if (!options.fresh && !checkpoint_steps(directory / "checkpoints").empty()) {
     log::warning("--from is not used again: {} has checkpoints and goes on from its newest one",
                  directory.string());
     return;
@@ -240,7 +226,7 @@ void Trainer::State::save() {
   report->sync();
   RunCounters now = counters;
   now.elapsed_seconds = elapsed();
-  store->save(capture_state({world, *optimizer, *ema}, now, to_yaml(dataset->config())));
+  store->save(capture_state({world, *optimizer, *ema}, now));
   saved_step = counters.step;
   saved_evaluation = true;
 }
@@ -352,7 +338,7 @@ void Trainer::step_or_save() {
 int Trainer::run() {
   State& s = *state_;
   const StopSignal stop;
-  s.started = now_seconds();
+  s.started = monotonic_seconds();
   {
     const bool by_clock = s.config.run.max_minutes > 0;  // then the number of steps is not known
     Progress line("training", by_clock ? 0 : s.config.run.steps, s.counters.step);

@@ -137,6 +137,18 @@ TEST_F(File, AScratchFolderBeginsEmptyAndIsRemovedUnlessRenamed) {
   EXPECT_THAT(error_text([&] { ScratchFolder below(path("file/c")); }), HasSubstr("cannot create"));
 }
 
+TEST_F(File, ALockedPathHasOneOwnerAtATime) {
+  std::filesystem::create_directory(path("folder"));
+  {
+    const FileLock first(path("folder"), FileLock::Mode::kTry);
+    EXPECT_TRUE(first.held());
+    EXPECT_FALSE(FileLock(path("folder"), FileLock::Mode::kTry).held());
+    std::filesystem::rename(path("folder"), path("renamed"));
+    EXPECT_FALSE(FileLock(path("renamed"), FileLock::Mode::kTry).held());
+  }
+  EXPECT_TRUE(FileLock(path("renamed"), FileLock::Mode::kTry).held());
+}
+
 TEST_F(File, MappedFileShowsTheBytes) {
   write_file_atomic(path("a"), "mapped");
   MappedFile first(path("a"));

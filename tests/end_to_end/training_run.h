@@ -8,14 +8,13 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "praxino/base/file.h"
+#include "support/run_log_lines.h"
 #include "support/temporary_folder.h"
 
 namespace praxino::testing {
@@ -87,25 +86,6 @@ inline std::vector<std::string> train(const fs::path& run_file, const Overrides&
   std::vector<std::string> arguments = {"train", run_file.string()};
   arguments.insert(arguments.end(), overrides.begin(), overrides.end());
   return arguments;
-}
-
-/// Lines of log.jsonl.
-inline std::vector<nlohmann::json> read_log(const fs::path& run_directory) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream file(run_directory / "log.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!parsed.is_discarded()) lines.push_back(parsed);
-  }
-  return lines;
-}
-
-inline std::map<int64_t, double> losses(const fs::path& run_directory) {
-  std::map<int64_t, double> result;
-  for (const nlohmann::json& line : read_log(run_directory)) {
-    if (line.contains("train/loss")) result[line["step"]] = line["train/loss"];
-  }
-  return result;
 }
 
 /// Waits until the log holds `step`; false after two minutes.

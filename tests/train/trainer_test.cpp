@@ -3,10 +3,8 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
-
 #include "praxino/data/synthetic.h"
+#include "support/run_log_lines.h"
 #include "support/temporary_folder.h"
 
 namespace praxino {
@@ -38,11 +36,7 @@ RunConfig one_clip(const std::filesystem::path& folder) {
 
 std::vector<double> losses(const std::filesystem::path& run_directory) {
   std::vector<double> result;
-  std::ifstream log(run_directory / "log.jsonl");
-  for (std::string line; std::getline(log, line);) {
-    const nlohmann::json record = nlohmann::json::parse(line);
-    if (record.contains("train/loss")) result.push_back(record["train/loss"]);
-  }
+  for (const auto& [step, loss] : testing::losses(run_directory)) result.push_back(loss);
   return result;
 }
 

@@ -133,7 +133,7 @@ const std::vector<VideoCase> kCases = {
      .keys = 4},
 };
 
-std::string make_file(const test::TempFolder& folder, const VideoCase& c) {
+std::string make_file(const test::TemporaryFolder& folder, const VideoCase& c) {
   const bool twice = !c.second.empty();
   std::string problem = test::run_ffmpeg(
       folder, test::bars_input(c.input) + " " + c.options + " " + (twice ? "first.mp4" : c.file));
@@ -178,11 +178,11 @@ int brightest(const Frames& frames, int64_t t) {
   return bar[bar.size() * 9 / 10];
 }
 
-class ExactAccess : public testing::TestWithParam<VideoCase> {};
+class ExactAccess : public ::testing::TestWithParam<VideoCase> {};
 
 TEST_P(ExactAccess, GivesTheSameFramesInEveryOrder) {
   const VideoCase& c = GetParam();
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string problem = make_file(folder, c);
   if (problem.find("ncoder") != std::string::npos ||
       problem.find("not installed") != std::string::npos)
@@ -212,10 +212,10 @@ TEST_P(ExactAccess, GivesTheSameFramesInEveryOrder) {
     threads.emplace_back([&, t] { wrong[t] = count_wrong_frames(file, index, truth, t + 1); });
   }
   threads.clear();
-  EXPECT_THAT(wrong, testing::Each(0));
+  EXPECT_THAT(wrong, ::testing::Each(0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Matrix, ExactAccess, testing::ValuesIn(kCases),
+INSTANTIATE_TEST_SUITE_P(Matrix, ExactAccess, ::testing::ValuesIn(kCases),
                          [](const auto& c) { return c.param.name; });
 
 }  // namespace

@@ -12,7 +12,7 @@
 namespace praxino {
 namespace {
 
-class Hostile : public testing::Test {
+class Hostile : public ::testing::Test {
  protected:
   // The fault with which indexing the file fails; the text is kept.
   std::string fault(const std::filesystem::path& file, const VideoLimits& limits = {}) {
@@ -21,7 +21,7 @@ class Hostile : public testing::Test {
       return "none";
     } catch (const VideoError& error) {
       text_ = error.what();
-      EXPECT_THAT(text_, testing::HasSubstr(file.filename().string()));
+      EXPECT_THAT(text_, ::testing::HasSubstr(file.filename().string()));
       return to_string(error.fault());
     }
   }
@@ -37,7 +37,7 @@ class Hostile : public testing::Test {
     return problem_.empty();
   }
 
-  test::TempFolder folder_;
+  test::TemporaryFolder folder_;
   std::filesystem::path file_;
   std::string text_;
   std::string problem_;
@@ -48,7 +48,7 @@ TEST_F(Hostile, PlaylistsAreRefusedAtTheProbe) {
   if (!made) GTEST_SKIP() << problem_;
   EXPECT_EQ(fault_of_bytes("concat.mp4", "ffconcat version 1.0\nfile 'secret.mp4'\n"),
             "unsupported");
-  EXPECT_THAT(text_, testing::HasSubstr("concat"));
+  EXPECT_THAT(text_, ::testing::HasSubstr("concat"));
   EXPECT_EQ(fault_of_bytes(
                 "hls.mp4",
                 "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nsecret.mp4\n#EXT-X-ENDLIST\n"),
@@ -66,7 +66,7 @@ TEST_F(Hostile, WhatIsNoVideoIsRefused) {
   EXPECT_EQ(fault_of_bytes("empty.mp4", ""), "corrupt");
   EXPECT_EQ(fault_of_bytes("text.mp4", "hello"), "unsupported");
   EXPECT_EQ(fault(folder_ / "missing.mp4"), "unsupported");
-  EXPECT_THAT(text_, testing::HasSubstr("No such file"));
+  EXPECT_THAT(text_, ::testing::HasSubstr("No such file"));
   EXPECT_EQ(fault(folder_.path()), "unsupported");
   ASSERT_EQ(::mkfifo((folder_ / "pipe.mp4").c_str(), 0600), 0);
   EXPECT_EQ(fault(folder_ / "pipe.mp4"), "unsupported");
@@ -78,10 +78,10 @@ TEST_F(Hostile, OtherCodecsAndAudioAreRefused) {
       !problem.empty())
     GTEST_SKIP() << problem;
   EXPECT_EQ(fault(folder_ / "sound.mp4"), "unsupported");
-  EXPECT_THAT(text_, testing::HasSubstr("no video stream"));
+  EXPECT_THAT(text_, ::testing::HasSubstr("no video stream"));
   ASSERT_TRUE(make("a.avi", "-c:v huffyuv")) << problem_;
   EXPECT_EQ(fault(file_), "unsupported");
-  EXPECT_THAT(text_, testing::HasSubstr("huffyuv"));
+  EXPECT_THAT(text_, ::testing::HasSubstr("huffyuv"));
   ASSERT_TRUE(make("a.flv", "-c:v flv")) << problem_;
   EXPECT_EQ(fault(file_), "unsupported");
 }
@@ -99,7 +99,7 @@ TEST_F(Hostile, HugePicturesAreALimit) {
        at = bytes.find(large, at))
     bytes.replace(at, 8, small);
   EXPECT_EQ(fault_of_bytes("liar.avi", bytes), "limit");
-  EXPECT_THAT(text_, testing::HasSubstr("pixel"));
+  EXPECT_THAT(text_, ::testing::HasSubstr("pixel"));
 }
 
 TEST_F(Hostile, EveryLimitHolds) {

@@ -115,11 +115,11 @@ TEST(IndexBytes, HostileBytesWithAGoodChecksumNeverCrash) {
 TEST(IndexBytes, SaysWhatIsWrong) {
   std::string bytes = serialize_index(full_index(false));
   EXPECT_THAT([&] { parse_index("nonsense", "clip.index"); },
-              testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("clip.index"),
-                                                           testing::HasSubstr("delete it"))));
+              ::testing::ThrowsMessage<Error>(::testing::AllOf(::testing::HasSubstr("clip.index"),
+                                                               ::testing::HasSubstr("delete it"))));
   bytes[8] = 9;
   EXPECT_THAT([&] { parse_index(with_checksum(bytes), "clip.index"); },
-              testing::ThrowsMessage<Error>(testing::HasSubstr("version 9")));
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr("version 9")));
 }
 
 }  // namespace

@@ -62,14 +62,14 @@ TEST(FrameIndex, KnowsTheRealClips) {
   EXPECT_TRUE(index_is_current(index, file));
 }
 
-class MadeIndex : public testing::Test {
+class MadeIndex : public ::testing::Test {
  protected:
   void make(const std::string& name, const std::string& options) {
     const test::MadeVideo made = test::make_video(folder_, name, options);
     if (!made.problem.empty()) GTEST_SKIP() << made.problem;
     file_ = made.file;
   }
-  test::TempFolder folder_;
+  test::TemporaryFolder folder_;
   std::filesystem::path file_;
 };
 

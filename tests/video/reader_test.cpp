@@ -12,7 +12,7 @@ namespace praxino {
 namespace {
 
 // Clips of the writer's own making, so that these run wherever praxino does.
-class ReaderTest : public testing::Test {
+class ReaderTest : public ::testing::Test {
  protected:
   void SetUp() override {
     VideoWriterOptions options;
@@ -38,7 +38,7 @@ class ReaderTest : public testing::Test {
     return VideoFault::kCorrupt;
   }
 
-  test::TempFolder folder_;
+  test::TemporaryFolder folder_;
   std::filesystem::path file_ = folder_ / "clip.mp4";
   std::shared_ptr<const FrameIndex> index_;
   std::string text_;
@@ -156,8 +156,9 @@ TEST_F(ReaderTest, NamesFileAndFrameThatDoNotExist) {
               (void)reader.read(std::vector<int64_t>{3, 120});
             }),
             VideoFault::kMismatch);
-  EXPECT_THAT(text_, testing::AllOf(testing::HasSubstr("clip.mp4"), testing::HasSubstr("frame 120"),
-                                    testing::HasSubstr("0 to 119")));
+  EXPECT_THAT(text_,
+              ::testing::AllOf(::testing::HasSubstr("clip.mp4"), ::testing::HasSubstr("frame 120"),
+                               ::testing::HasSubstr("0 to 119")));
   EXPECT_EQ(fault_of([&] { (void)reader.read(std::vector<int64_t>{-1}); }), VideoFault::kMismatch);
   EXPECT_EQ(test::read_barcode(reader.read(std::vector<int64_t>{5}).frame(0), test::kHeight,
                                test::kWidth),
@@ -190,7 +191,7 @@ TEST_F(ReaderTest, AFalseIndexIsAnErrorNeverAnotherFrame) {
   wrong.frames[50].pts += 1;  // no frame has this time
   Reader reader(file_, std::make_shared<const FrameIndex>(wrong));
   EXPECT_EQ(fault_of([&] { (void)reader.read(std::vector<int64_t>{50}); }), VideoFault::kCorrupt);
-  EXPECT_THAT(text_, testing::HasSubstr("frame 50"));
+  EXPECT_THAT(text_, ::testing::HasSubstr("frame 50"));
   EXPECT_EQ(test::read_barcode(reader.read(std::vector<int64_t>{51}).frame(0), test::kHeight,
                                test::kWidth),
             51);

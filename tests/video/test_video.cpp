@@ -20,16 +20,6 @@ constexpr int kLight = 215;
 
 }  // namespace
 
-TempFolder::TempFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "praxino-video-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) fail("no temporary folder");
-  path_ = name;
-}
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::string barcode_luma(int64_t number) {
   std::string luma(static_cast<size_t>(kHeight * kWidth), '\0');
   for (int64_t y = 0; y < kHeight; ++y) {
@@ -70,7 +60,7 @@ int64_t read_barcode(std::span<const uint8_t> rgb, int64_t height, int64_t width
   return number;
 }
 
-std::string run_ffmpeg(const TempFolder& folder, const std::string& arguments) {
+std::string run_ffmpeg(const TemporaryFolder& folder, const std::string& arguments) {
   const std::filesystem::path bars = folder / "bars.yuv";
   if (!std::filesystem::exists(bars)) {
     std::string bytes;
@@ -92,12 +82,12 @@ std::string bars_input(const std::string& fps) {
                      fps);
 }
 
-MadeVideo make_video(const TempFolder& folder, const std::string& name,
+MadeVideo make_video(const TemporaryFolder& folder, const std::string& name,
                      const std::string& options) {
   return {folder / name, run_ffmpeg(folder, bars_input() + " " + options + " " + name)};
 }
 
-MadeVideo make_h264(const TempFolder& folder, const std::string& name) {
+MadeVideo make_h264(const TemporaryFolder& folder, const std::string& name) {
   return make_video(folder, name, "-c:v libx264 -preset veryfast -bf 3 -g 30");
 }
 

@@ -9,6 +9,7 @@
 
 #include "praxino/video/frames.h"
 #include "praxino/video/index.h"
+#include "support/temporary_folder.h"
 
 namespace praxino::test {
 
@@ -16,19 +17,7 @@ constexpr int64_t kHeight = 64;
 constexpr int64_t kWidth = 96;
 constexpr int64_t kFrames = 120;
 
-/// A folder of its own, removed at the end.
-class TempFolder {
- public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using praxino::testing::TemporaryFolder;
 
 /// Luma of frame `number`: the bar code above, a moving texture below. kHeight * kWidth bytes.
 std::string barcode_luma(int64_t number);
@@ -40,7 +29,7 @@ int64_t read_barcode(std::span<const uint8_t> rgb, int64_t height, int64_t width
 
 /// Runs `ffmpeg ARGUMENTS` with bars.yuv (kFrames bar code frames, yuv420p) as file in the working
 /// directory `folder`. Empty: it went well; else why it did not, such as "no encoder".
-std::string run_ffmpeg(const TempFolder& folder, const std::string& arguments);
+std::string run_ffmpeg(const TemporaryFolder& folder, const std::string& arguments);
 /// "-f rawvideo -s 96x64 ... -i bars.yuv", as input at `fps`.
 std::string bars_input(const std::string& fps = "30");
 /// A bar code video made with the encoder options given; nullopt-like empty path and a reason when
@@ -49,9 +38,10 @@ struct MadeVideo {
   std::filesystem::path file;
   std::string problem;
 };
-MadeVideo make_video(const TempFolder& folder, const std::string& name, const std::string& options);
+MadeVideo make_video(const TemporaryFolder& folder, const std::string& name,
+                     const std::string& options);
 /// The usual one: H.264, mp4, GOP 30, B-frames.
-MadeVideo make_h264(const TempFolder& folder, const std::string& name = "plain.mp4");
+MadeVideo make_h264(const TemporaryFolder& folder, const std::string& name = "plain.mp4");
 
 std::string read_text(const std::filesystem::path& file);
 void write_text(const std::filesystem::path& file, const std::string& bytes);

@@ -34,7 +34,7 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
 }
 
 TEST(VideoWriter, FramesComeBack) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const Frames frames = bars(40);
   write_mp4(folder / "a.mp4", frames, Rational(30000, 1001), 10);
   const FrameIndex index = build_index(folder / "a.mp4");
@@ -48,7 +48,7 @@ TEST(VideoWriter, FramesComeBack) {
 }
 
 TEST(VideoWriter, ColoursComeBack) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   Frames frames(2, 32, 32);
   const std::array<uint8_t, 3> color = {200, 60, 30};
   for (size_t i = 0; i < frames.pixels.size(); ++i) frames.pixels[i] = color[i % 3];
@@ -58,7 +58,7 @@ TEST(VideoWriter, ColoursComeBack) {
 }
 
 TEST(VideoWriter, SameFramesGiveTheSameBytes) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const Frames frames = bars(50);
   write_mp4(folder / "a.mp4", frames, 30);
   write_mp4(folder / "b.mp4", frames, 30);
@@ -66,7 +66,7 @@ TEST(VideoWriter, SameFramesGiveTheSameBytes) {
 }
 
 TEST(VideoWriter, PutsKeyFramesWhereTheyWereAsked) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   VideoWriterOptions options;
   options.height = test::kHeight;
   options.width = test::kWidth;
@@ -81,28 +81,29 @@ TEST(VideoWriter, PutsKeyFramesWhereTheyWereAsked) {
 }
 
 TEST(VideoWriter, OddSizesAreFilledUp) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   Frames frames(3, 33, 35);
   std::ranges::fill(frames.pixels, uint8_t{200});
   write_mp4(folder / "a.mp4", frames, 10);
   const Frames back = read_all(folder / "a.mp4");
   EXPECT_EQ(back.height, 34);
   EXPECT_EQ(back.width, 36);
-  EXPECT_THAT(back.pixels, testing::Each(testing::AllOf(testing::Ge(197), testing::Le(203))));
+  EXPECT_THAT(back.pixels,
+              ::testing::Each(::testing::AllOf(::testing::Ge(197), ::testing::Le(203))));
 }
 
 TEST(VideoWriter, LeavesNothingBehindWithoutFinish) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   {
     VideoWriter writer(folder / "a.mp4", {.height = test::kHeight, .width = test::kWidth});
     for (int64_t n = 0; n < 20; ++n) writer.add(test::barcode_rgb(n));
-    EXPECT_THAT(names_in(folder.path()), testing::Not(testing::Contains("a.mp4")));
+    EXPECT_THAT(names_in(folder.path()), ::testing::Not(::testing::Contains("a.mp4")));
   }
-  EXPECT_THAT(names_in(folder.path()), testing::IsEmpty());
+  EXPECT_THAT(names_in(folder.path()), ::testing::IsEmpty());
 }
 
 TEST(VideoWriter, RefusesWhatItCannotWrite) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const auto open = [&](const VideoWriterOptions& options) {
     VideoWriter writer(folder / "a.mp4", options);
   };
@@ -110,14 +111,14 @@ TEST(VideoWriter, RefusesWhatItCannotWrite) {
   EXPECT_THROW(open({.height = 10, .width = 10, .fps = 0}), Error);
   EXPECT_THROW(open({.height = 10, .width = 10, .quality = 99}), Error);
   EXPECT_THAT([&] { write_mp4(folder / "none" / "a.mp4", bars(2), 30); },
-              testing::ThrowsMessage<Error>(testing::HasSubstr("No such file")));
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr("No such file")));
   VideoWriter writer(folder / "a.mp4", {.height = 32, .width = 32});
   EXPECT_THROW(writer.add(std::vector<uint8_t>(10)), Error);
   EXPECT_THROW(writer.finish(), Error);
 }
 
 TEST(Png, HoldsTheExactPixels) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const Frames frames = bars(3);
   write_png(folder / "a.png", frames, 2);
   const std::vector<uint8_t> bytes = encode_png(frames, 2);

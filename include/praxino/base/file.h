@@ -35,6 +35,23 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
+/// Holds a file or folder for one owner at a time (flock: it ends with its process, however that
+/// ends, and follows a rename). Where a file system knows no locks, or the path cannot be opened,
+/// nothing is held, and held() is true all the same.
+class FileLock {
+ public:
+  enum class Mode { kWait, kTry };
+  FileLock(const std::filesystem::path& path, Mode mode);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+  bool held() const { return held_; }
+
+ private:
+  int fd_ = -1;
+  bool held_ = true;
+};
+
 /// An output file whose every operation is checked; close() syncs, and the destructor only closes
 /// (without sync and in silence): call close() on the good path.
 class OutputFile {

@@ -36,6 +36,9 @@ class Progress {
   bool drew_ = false;
 };
 
+/// Seconds on a clock that never goes back; only differences mean something.
+double monotonic_seconds();
+
 /// "1:23:45", "2:05", "38 s".
 std::string format_duration(double seconds);
 

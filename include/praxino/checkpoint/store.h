@@ -24,6 +24,12 @@ struct TrainState {
   std::map<std::string, std::string> texts;
 };
 
+/// Steps of the checkpoints in a folder `checkpoints/`, ascending (by name; not verified). Reads
+/// only; none for a folder that does not exist.
+std::vector<int64_t> checkpoint_steps(const std::filesystem::path& folder);
+/// Where the checkpoint of a step lies: folder/step-00000200.
+std::filesystem::path checkpoint_directory(const std::filesystem::path& folder, int64_t step);
+
 /// `checkpoints/` of one run. Not thread-safe; one process writes, others may read meanwhile.
 class CheckpointStore {
  public:

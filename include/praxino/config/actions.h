@@ -18,7 +18,7 @@ struct ActionField {
   std::string kind = "button";  // button | discrete | axis | delta
   double low = -1;              // axis, delta: the range that occurs
   double high = 1;
-  int64_t size = 2;  // discrete: number of values, 0 .. size-1
+  int64_t size = 2;       // discrete: number of values, 0 .. size-1
   std::string unit = {};  // for people
   /// axis, delta: the largest magnitude that occurs; the model sees values in units of it.
   double reach() const { return std::max(std::abs(low), std::abs(high)); }
@@ -40,6 +40,13 @@ void visit_fields(Visitor& v, ActionField& c) {
   v(Field{.key = "high", .about = "axis, delta: highest value that occurs"}, c.high);
   v(Field{.key = "size", .about = "discrete: number of values", .low = 2, .high = 4096}, c.size);
   v(Field{.key = "unit", .about = "unit, for people"}, c.unit);
+}
+
+/// The fields as far as their meaning goes: units are for people, and a change of wording is no
+/// other action.
+inline std::vector<ActionField> without_units(std::vector<ActionField> fields) {
+  for (ActionField& field : fields) field.unit.clear();
+  return fields;
 }
 
 /// dataset.yaml of a data set folder.

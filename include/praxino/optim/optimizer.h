@@ -51,15 +51,17 @@ double schedule_factor(const OptimConfig& config, int64_t step, double progress)
 class Ema {
  public:
   /// Borrows `parameters`; the average starts as a copy of them. decay 0: off, everything below is
-  /// a no-op and state() is empty.
+  /// a no-op and averages() is empty.
   Ema(double decay, const Parameters& parameters);
   /// `skipped` is StepStats::skipped of the step just taken.
   void update(const at::Tensor& skipped);
   bool enabled() const { return decay_ > 0; }
-  /// The live averages by parameter name, and "updates": copy into them to restore.
-  std::vector<std::pair<std::string, at::Tensor>> state() const;
+  /// The live averages by parameter name, and how many updates they have seen (a float32 scalar;
+  /// undefined when off): copy into both to restore.
+  std::vector<std::pair<std::string, at::Tensor>> averages() const;
+  at::Tensor updates() const { return updates_; }
   /// Exchanges the averaged weights with the live ones (call again to undo). While they are
-  /// exchanged, update() and state() are programming errors (c10::Error).
+  /// exchanged, update() and averages() are programming errors (c10::Error).
   void swap();
 
  private:
