@@ -113,6 +113,13 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
   sync_directory(path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
 }
 
+void make_writable_folder(const std::filesystem::path& path) {
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (failed) fail_system("make the folder", path, failed.value());
+  if (::access(path.c_str(), W_OK | X_OK) != 0) fail_system("write into", path, errno);
+}
+
 void sync_directory(const std::filesystem::path& path) {
   const int fd = open_retrying(path, O_RDONLY | O_DIRECTORY);
   if (fd < 0) fail_system("open", path, errno);

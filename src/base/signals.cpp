@@ -54,4 +54,9 @@ int StopSignal::exit_code() const {
   return signal == 0 ? 0 : 128 + signal;
 }
 
+void throw_if_stopped() {
+  const int signal = received;
+  if (installed && signal != 0) throw Stopped(128 + signal);
+}
+
 }  // namespace praxino

@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "praxino/base/file.h"
+#include "praxino/base/signals.h"
 #include "praxino/data/check.h"
 #include "praxino/data/dataset.h"
 #include "praxino/data/show.h"
@@ -129,6 +130,7 @@ void add_make(CLI::App& app) {
   command->add_flag("--force", options.force, "replace a data set made before");
   command->callback([flags] {
     flags->options.fps = Rational::parse(flags->fps);
+    const StopSignal stop;
     make_dataset(flags->options, flags->folder);
     fmt::print("{}\n", flags->folder);
   });

@@ -6,6 +6,7 @@
 #include "cli/world_options.h"
 #include "praxino/base/file.h"
 #include "praxino/base/log.h"
+#include "praxino/base/signals.h"
 #include "praxino/config/load.h"
 #include "praxino/eval/evaluate.h"
 
@@ -15,6 +16,7 @@ namespace {
 struct EvalArguments {
   WorldArguments world;
   std::optional<int64_t> clips, context, horizon, batch, steps;
+  std::optional<double> context_noise;
 };
 
 /// The run's configuration with what the command line changes, checked like a run file.
@@ -24,11 +26,16 @@ void apply(const EvalArguments& arguments, RunConfig& config) {
   config.eval.horizon = arguments.horizon.value_or(config.eval.horizon);
   config.eval.batch = arguments.batch.value_or(config.eval.batch);
   config.objective.sampler_steps = arguments.steps.value_or(config.objective.sampler_steps);
+  // Of the rollouts; the loss is measured under the noise that the world was trained with.
+  config.objective.context_noise = arguments.context_noise.value_or(config.objective.context_noise);
   check_run(config, "the command line of eval");
 }
 
 void run_eval(const EvalArguments& arguments) {
+  const StopSignal stop;
   World world = open_world(arguments.world);
+  const std::filesystem::path file = run_directory(arguments.world.run) / "eval.json";
+  make_writable_folder(file.parent_path());
   apply(arguments, world.config);
   const std::shared_ptr<const Dataset> dataset = open_dataset(world);
   const Split split = split_dataset(*dataset, world.config.data.split);
@@ -36,7 +43,6 @@ void run_eval(const EvalArguments& arguments) {
   log::info("evaluating {} held-out clips on {}", clips.count(), world.device.str());
   const EvalReport report = evaluate(world, clips);
   fmt::print("{}", report_table(report, world.step));
-  const std::filesystem::path file = run_directory(arguments.world.run) / "eval.json";
   write_file_atomic(file, report_json(report, world.step));
   fmt::print("\n{}\n", file.string());
 }
@@ -59,6 +65,10 @@ void add_eval_command(CLI::App& app, int&) {
   number("--horizon", arguments->horizon, "frames imagined after them");
   number("--batch", arguments->batch, "clips at a time");
   number("--steps", arguments->steps, "sampler steps");
+  command
+      ->add_option("--context-noise", arguments->context_noise,
+                   "1 - tau of the frames that a rollout continues")
+      ->option_text("X");
   command->callback([arguments] { run_eval(*arguments); });
 }
 

@@ -23,6 +23,7 @@
 #include "cli/thread_waiting.h"
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
+#include "praxino/base/signals.h"
 #include "praxino/base/version.h"
 #include "praxino/config/suggest.h"
 
@@ -144,6 +145,8 @@ int main(int argc, char** argv) {
     return praxino::run(argc, argv);
   } catch (const praxino::Error& error) {
     return praxino::report(error.what(), error.exit_code());
+  } catch (const praxino::Stopped& stopped) {
+    return praxino::report(stopped.what(), stopped.exit_code());
   } catch (const c10::Error& error) {
     return praxino::report(praxino::first_line(error.what_without_backtrace()), 1);
   } catch (const std::bad_alloc&) {

@@ -9,8 +9,10 @@
 #include "cli/commands.h"
 #include "cli/world_options.h"
 #include "praxino/base/error.h"
+#include "praxino/base/file.h"
 #include "praxino/base/log.h"
 #include "praxino/base/progress.h"
+#include "praxino/base/signals.h"
 #include "praxino/data/actions.h"
 #include "praxino/rollout/clips.h"
 #include "praxino/rollout/script.h"
@@ -102,7 +104,11 @@ Plan make_plan(const RolloutArguments& arguments, const World& world) {
 }
 
 void run_rollout(const RolloutArguments& arguments) {
+  const StopSignal stop;
   const World world = open_world(arguments.world);
+  const fs::path folder = arguments.out.empty() ? run_directory(arguments.world.run) / "samples"
+                                                : fs::path(arguments.out);
+  make_writable_folder(folder);
   const Plan plan = make_plan(arguments, world);
   const int64_t frames = plan.actions.values.size(1) - plan.context;
   Session session(world, 1, arguments.session);
@@ -120,10 +126,6 @@ void run_rollout(const RolloutArguments& arguments) {
                            .known = plan.actions.known[0],
                            .fields = world.fields};
   if (arguments.recorded()) pictures.truth = plan.clip.frames[0];
-
-  const fs::path folder = arguments.out.empty() ? run_directory(arguments.world.run) / "samples"
-                                                : fs::path(arguments.out);
-  fs::create_directories(folder);
   write_rollout_video(folder / "rollout.mp4", pictures, plan.clip.fps);
   write_png(folder / "rollout.png", contact_sheet({pictures}).frames());
   fmt::print("{}\n{}\n", (folder / "rollout.mp4").string(), (folder / "rollout.png").string());
@@ -145,7 +147,7 @@ void add_rollout_command(CLI::App& app, int&) {
       command->add_option("--video", arguments->video, "start from this video file instead")
           ->option_text("FILE");
   command->add_option("--clip", arguments->clip, "which held-out clip, from 0")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(int64_t{0}, int64_t{999999}))
       ->excludes(video)
       ->option_text("N");
   command->add_option("--at", arguments->at, "where in the video to start")
@@ -161,6 +163,11 @@ void add_rollout_command(CLI::App& app, int&) {
   command->add_option("--steps", arguments->session.steps, "sampler steps")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
       ->option_text("K");
+  command
+      ->add_option("--context-noise", arguments->session.context_noise,
+                   "1 - tau of the frames that the rollout continues")
+      ->check(CLI::Range(0.0, 0.9))
+      ->option_text("X");
   command->add_option("--window", arguments->session.window, "frames remembered")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
       ->option_text("N");

@@ -74,6 +74,9 @@ void check_shapes(const RunConfig& c, const Checker& check) {
   check.require(height % patch == 0 && width % patch == 0, "data.size",
                 "is [{}, {}], but both must be multiples of tokenizer.patch ({})", height, width,
                 patch);
+  constexpr int64_t kMostPixels = 4096 * 2304;  // as the reader of videos allows
+  check.require(height * width <= kMostPixels, "data.size",
+                "is [{}, {}], but a frame can have at most {} pixels", height, width, kMostPixels);
   const ModelConfig& m = c.model;
   check.require(m.width % m.heads == 0, "model.heads",
                 "is {}, which does not divide model.width ({})", m.heads, m.width);

@@ -12,6 +12,7 @@
 #include "praxino/base/file.h"
 #include "praxino/base/progress.h"
 #include "praxino/base/random.h"
+#include "praxino/base/signals.h"
 #include "praxino/base/threads.h"
 #include "praxino/config/load.h"
 #include "praxino/video/writer.h"
@@ -79,6 +80,7 @@ void write_episode(const SyntheticOptions& o, const SyntheticWorld& world, const
   std::vector<uint8_t> rgb(static_cast<size_t>(o.height * o.width * 3));
   const size_t columns = world.columns.size();
   for (int64_t k = 0; k < o.frames; ++k) {
+    throw_if_stopped();
     world.draw({episode.truth.data() + static_cast<size_t>(k) * columns, columns}, rgb);
     add_noise(o.noise, derive_seed(key, "noise", static_cast<uint64_t>(k)), rgb);
     writer.add(rgb);
@@ -120,6 +122,13 @@ bool made_by_us(const fs::path& folder) {
   return fs::is_regular_file(path) && read_file(path, 1 << 20).find(kMark) != std::string::npos;
 }
 
+/// Whether make_dataset, or the index of what it made, may have written this entry of its folder.
+bool written_by_us(const std::string& name) {
+  if (name == "README.md" || name == "dataset.yaml" || name == ".praxino") return true;
+  return name.starts_with("episode_") &&
+         (name.ends_with(".mp4") || name.ends_with(".truth.csv") || name.ends_with(".actions.csv"));
+}
+
 void check_target(const fs::path& folder, bool force) {
   if (!fs::exists(folder)) return;
   if (!fs::is_directory(folder))
@@ -133,6 +142,14 @@ void check_target(const fs::path& folder, bool force) {
         "{} was not made by `praxino data make`, so --force does not replace it; remove it "
         "yourself",
         folder.string());
+  }
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (written_by_us(name)) continue;
+    fail(
+        "{} holds '{}', which `praxino data make` did not write, so --force does not replace the "
+        "folder; move that away first",
+        folder.string(), name);
   }
 }
 

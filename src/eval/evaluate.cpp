@@ -44,12 +44,14 @@ std::vector<std::string> settings_of(const World& world, const EvalClips& clips)
       "copy: the last given frame repeated; gain: psnr minus copy, over the same clips");
   lines.push_back(fmt::format("loss: as in training, on the first {} frames, {} noise draws a clip",
                               loss_frames(world, clips), kLossDraws));
-  lines.emplace_back(actions_can_be_judged(world, clips)
-                         ? "delta psnr: true actions minus another clip's; shuffle ratio: loss "
-                           "with another clip's "
-                           "actions over loss; no-action gap: loss with hidden actions minus loss; "
-                           "all on the same noise"
-                         : "no metrics of actions: they need known actions and at least two clips");
+  const size_t judged = judged_clips(world, clips).size();
+  lines.push_back(
+      judged > 0
+          ? fmt::format("of the {} clips with known actions, on the same noise: delta psnr: true "
+                        "actions minus another clip's; shuffle ratio: loss with another clip's "
+                        "actions over loss; no-action gap: loss with hidden actions minus loss",
+                        judged)
+          : "no metrics of actions: they need two clips with known actions");
   lines.emplace_back("[low, high]: 95 % percentile bootstrap over clips, 2,000 resamples");
   return lines;
 }
@@ -99,26 +101,23 @@ EvalReport evaluate(const World& world, const EvalClips& clips) {
   const LossFigures losses = measure_losses(world, clips);
   put("loss", eval::mean_interval(losses.loss));
   if (!losses.shuffled.empty()) {
-    put("action_shuffle_ratio", eval::ratio_interval(losses.shuffled, losses.loss));
+    put("action_shuffle_ratio", eval::ratio_interval(losses.shuffled, losses.own));
     std::vector<double> gap(losses.hidden);
-    for (size_t i = 0; i < gap.size(); ++i) gap[i] -= losses.loss[i];
+    for (size_t i = 0; i < gap.size(); ++i) gap[i] -= losses.own[i];
     put("no_action_gap", eval::mean_interval(gap));
   }
 
   RolloutFigures rollouts = measure_rollouts(world, clips);
   for (const auto& [name, values] : rollouts.values) put(name, eval::mean_interval(values));
-  const auto put_gain = [&](const std::string& name, const std::string& baseline,
-                            const std::string& at) {
-    const auto found = rollouts.errors.find(baseline + at);
-    if (found != rollouts.errors.end())
-      put(name + at, gain_over(found->second, rollouts.errors.at("psnr" + at)));
-  };
   for (const auto& [name, errors] : rollouts.errors) {
     put(name, in_decibels(eval::mean_interval(errors)));
     if (name != "psnr" && !name.starts_with("psnr@")) continue;
     const std::string at = name.substr(std::string("psnr").size());  // "" or "@h"
-    put_gain("psnr_gain_over_copy", "psnr_copy", at);
-    put_gain("delta_psnr", "psnr_random_actions", at);
+    put("psnr_gain_over_copy" + at, gain_over(rollouts.errors.at("psnr_copy" + at), errors));
+    if (rollouts.judged.empty()) continue;
+    const std::vector<double>& other = rollouts.judged.at("psnr_random_actions" + at);
+    put("psnr_random_actions" + at, in_decibels(eval::mean_interval(other)));
+    put("delta_psnr" + at, gain_over(other, rollouts.judged.at("psnr" + at)));
   }
   report.metrics["eval/n"] = static_cast<double>(clips.count());
   report.dream = std::move(rollouts.dream);

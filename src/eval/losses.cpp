@@ -9,6 +9,7 @@
 #include "eval/per_clip.h"
 #include "praxino/base/error.h"
 #include "praxino/base/random.h"
+#include "praxino/base/signals.h"
 
 namespace praxino {
 namespace {
@@ -34,15 +35,19 @@ struct Material {
   at::Tensor frames;     // N T C Y X
   ActionBatch own;       // N T A
   ActionBatch borrowed;  // of another clip; undefined where actions cannot be judged
+  std::vector<int64_t> judged;
 };
 
 Material material_of(const World& world, const Clips& clips) {
   const int64_t frames = loss_frames(world, clips);
   const auto first = [&](const at::Tensor& t) { return t.narrow(1, 0, frames); };
-  Material material{first(clips.frames), {first(clips.actions), first(clips.known)}, {}};
-  if (actions_can_be_judged(world, clips)) {
+  Material material{first(clips.frames),
+                    {first(clips.actions), first(clips.known)},
+                    {},
+                    judged_clips(world, clips)};
+  if (!material.judged.empty()) {
     const auto seed = static_cast<uint64_t>(world.config.eval.seed);
-    const at::Tensor lender = at::tensor(borrowed_from(clips.count(), seed));
+    const at::Tensor lender = at::tensor(borrowed_from(clips.count(), material.judged, seed));
     material.borrowed = {material.own.values.index_select(0, lender),
                          material.own.known.index_select(0, lender)};
   }
@@ -59,10 +64,9 @@ LossFigures measure_losses(const World& world, const Clips& clips) {
   const at::NoGradGuard no_grad;
   const EvalConfig& eval = world.config.eval;
   const Material material = material_of(world, clips);
-  const bool judge = material.borrowed.values.defined();
-  const auto n = static_cast<size_t>(clips.count());
-  LossFigures figures{std::vector<double>(n), std::vector<double>(judge ? n : 0),
-                      std::vector<double>(judge ? n : 0)};
+  const bool judge = !material.judged.empty();
+  const std::vector<double> zeros(static_cast<size_t>(clips.count()));
+  LossFigures figures{.loss = zeros, .own = {}, .shuffled = zeros, .hidden = zeros};
 
   for (int64_t first = 0; first < clips.count(); first += eval.batch) {
     const int64_t count = std::min(eval.batch, clips.count() - first);
@@ -75,6 +79,7 @@ LossFigures measure_losses(const World& world, const Clips& clips) {
     const ActionBatch own = on_device(material.own);
     const ActionBatch borrowed = judge ? on_device(material.borrowed) : ActionBatch{};
     for (int64_t draw = 0; draw < kLossDraws; ++draw) {
+      throw_if_stopped();
       SampleKeys keys{
           derive_seed(static_cast<uint64_t>(eval.seed), "eval.loss", static_cast<uint64_t>(draw)),
           {}};
@@ -89,7 +94,7 @@ LossFigures measure_losses(const World& world, const Clips& clips) {
                  figures.hidden.data() + first);
     }
   }
-  for (size_t i = 0; i < n; ++i) {
+  for (size_t i = 0; i < zeros.size(); ++i) {
     if (!std::isfinite(figures.loss[i])) {
       fail(
           "the loss on the held-out clip {} is not finite: the weights of step {} are damaged or "
@@ -97,6 +102,9 @@ LossFigures measure_losses(const World& world, const Clips& clips) {
           clips.names[i], world.step);
     }
   }
+  figures.own = picked(figures.loss, material.judged);
+  figures.shuffled = picked(figures.shuffled, material.judged);
+  figures.hidden = picked(figures.hidden, material.judged);
   return figures;
 }
 

@@ -17,12 +17,14 @@ namespace praxino {
 /// Name of a figure -> its value for each clip.
 using PerClip = std::map<std::string, std::vector<double>>;
 
-/// Whether actions can be judged: there are known ones, and another clip to borrow some from.
-bool actions_can_be_judged(const World& world, const Clips& clips);
+/// The clips by which actions can be judged: those whose imagined frames all have known ones. Empty
+/// where there are fewer than two, for then there is nobody to borrow other actions from.
+std::vector<int64_t> judged_clips(const World& world, const Clips& clips);
 
-/// For each of n >= 2 clips another one whose actions it borrows: every clip lends once. A function
-/// of the seed.
-std::vector<int64_t> borrowed_from(int64_t clips, uint64_t seed);
+/// For each of `clips` clips the one whose actions it borrows: among those of `judged` another one,
+/// each lending once, the others from themselves. A function of the seed.
+std::vector<int64_t> borrowed_from(int64_t clips, const std::vector<int64_t>& judged,
+                                   uint64_t seed);
 
 /// Frames ahead that get a figure of their own: 1, 2, 4, ... and the horizon.
 std::vector<int64_t> measured_horizons(int64_t horizon);
@@ -31,18 +33,29 @@ struct RolloutFigures {
   at::Tensor dream;  // N T C Y X
   PerClip errors;    // mean squared errors, under the name of the PSNR that they become: "psnr@1"
   PerClip values;    // figures that are averaged as they are: "ssim@1"
+  PerClip judged;    // of the clips by which actions are judged alone: errors of "psnr@1" and of
+                     // "psnr_random_actions@1"; empty where there are none
 };
 RolloutFigures measure_rollouts(const World& world, const Clips& clips);
 
-/// The objective's loss of each clip, on the same noise for all three. shuffled and hidden are
-/// empty where actions cannot be judged.
+/// The objective's loss of each clip; and of those by which actions are judged alone, on the same
+/// noise, with their own actions, another clip's, and none.
 struct LossFigures {
-  std::vector<double> loss, shuffled, hidden;
+  std::vector<double> loss;
+  std::vector<double> own, shuffled, hidden;
 };
 constexpr int64_t kLossDraws = 4;  // noise draws a clip
 LossFigures measure_losses(const World& world, const Clips& clips);
 /// Frames of a clip on which the loss is taken: as in training.
 int64_t loss_frames(const World& world, const Clips& clips);
+
+/// values[row] for each of `rows`.
+inline std::vector<double> picked(const std::vector<double>& values,
+                                  const std::vector<int64_t>& rows) {
+  std::vector<double> chosen;
+  for (const int64_t row : rows) chosen.push_back(values[static_cast<size_t>(row)]);
+  return chosen;
+}
 
 /// Rows first .. first + count - 1.
 inline ActionBatch action_rows(const ActionBatch& actions, int64_t first, int64_t count) {

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "eval/per_clip.h"
 #include "praxino/base/random.h"
@@ -55,10 +56,11 @@ at::Tensor dream_under(const World& world, const Clips& clips, const ActionBatch
 
 /// The given frames keep the actions that really led into them; the imagined ones get another
 /// clip's.
-ActionBatch with_borrowed_actions(const World& world, const Clips& clips) {
+ActionBatch with_borrowed_actions(const World& world, const Clips& clips,
+                                  const std::vector<int64_t>& judged) {
   const EvalConfig& eval = world.config.eval;
   const at::Tensor lender =
-      at::tensor(borrowed_from(clips.count(), static_cast<uint64_t>(eval.seed)));
+      at::tensor(borrowed_from(clips.count(), judged, static_cast<uint64_t>(eval.seed)));
   const auto mixed = [&](const at::Tensor& own) {
     return at::cat({own.narrow(1, 0, eval.context),
                     own.index_select(0, lender).narrow(1, eval.context, eval.horizon)},
@@ -78,17 +80,28 @@ at::Tensor through_tokenizer(const World& world, const at::Tensor& frames) {
 
 }  // namespace
 
-bool actions_can_be_judged(const World& world, const Clips& clips) {
-  return clips.count() > 1 && !world.fields.empty() && clips.known.any().item<bool>();
+std::vector<int64_t> judged_clips(const World& world, const Clips& clips) {
+  std::vector<int64_t> judged;
+  if (world.fields.empty()) return judged;
+  const EvalConfig& eval = world.config.eval;
+  const at::Tensor known = clips.known.narrow(1, eval.context, eval.horizon).all(1);
+  for (int64_t clip = 0; clip < clips.count(); ++clip) {
+    if (known[clip].item<bool>()) judged.push_back(clip);
+  }
+  if (judged.size() < 2) judged.clear();
+  return judged;
 }
 
-std::vector<int64_t> borrowed_from(int64_t clips, uint64_t seed) {
-  // One cycle through all clips in a random order: nobody borrows from itself.
-  const auto count = static_cast<uint64_t>(clips);
+std::vector<int64_t> borrowed_from(int64_t clips, const std::vector<int64_t>& judged,
+                                   uint64_t seed) {
+  std::vector<int64_t> lender(static_cast<size_t>(clips));
+  std::iota(lender.begin(), lender.end(), 0);
+  // One cycle through the judged clips in a random order: none of them borrows from itself.
+  const auto count = static_cast<uint64_t>(judged.size());
+  if (count == 0) return lender;
   const Permutation order(derive_seed(seed, "eval.borrowed_actions", count), count);
-  std::vector<int64_t> lender(count);
   for (uint64_t i = 0; i < count; ++i)
-    lender[order(i)] = static_cast<int64_t>(order((i + 1) % count));
+    lender[static_cast<size_t>(judged[order(i)])] = judged[order((i + 1) % count)];
   return lender;
 }
 
@@ -116,10 +129,14 @@ RolloutFigures measure_rollouts(const World& world, const Clips& clips) {
   if (std::min(truth.size(-1), truth.size(-2)) >= eval::kSsimWindow) {
     add(figures.values, "ssim", each_frame(eval::ssim, ahead(figures.dream), truth));
   }
-  if (actions_can_be_judged(world, clips)) {
-    const at::Tensor other = ahead(dream_under(world, clips, with_borrowed_actions(world, clips)));
-    add(figures.errors, "psnr_random_actions", each_frame(eval::mean_squared_error, other, truth));
-  }
+  const std::vector<int64_t> judged = judged_clips(world, clips);
+  if (judged.empty()) return figures;
+  // All clips are imagined, so that each keeps its row, and with it its noise.
+  const at::Tensor other =
+      ahead(dream_under(world, clips, with_borrowed_actions(world, clips, judged)));
+  add(figures.judged, "psnr", each_frame(eval::mean_squared_error, ahead(figures.dream), truth));
+  add(figures.judged, "psnr_random_actions", each_frame(eval::mean_squared_error, other, truth));
+  for (auto& [name, errors] : figures.judged) errors = picked(errors, judged);
   return figures;
 }
 

@@ -10,6 +10,7 @@
 
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
+#include "praxino/base/signals.h"
 #include "praxino/data/actions.h"
 #include "praxino/data/loader.h"
 #include "praxino/video/error.h"
@@ -101,6 +102,7 @@ Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset
   Collected rows;
   std::vector<std::string> names;
   for (const ClipPlan& plan : plans) {
+    throw_if_stopped();
     const std::string name = name_of(*dataset, plan);
     try {
       rows.add(decode_clip(decoder, config, plan), plan);

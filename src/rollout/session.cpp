@@ -11,6 +11,7 @@
 
 #include "praxino/base/error.h"
 #include "praxino/base/random.h"
+#include "praxino/base/signals.h"
 #include "rollout/sampler.h"
 
 namespace praxino {
@@ -139,6 +140,7 @@ at::Tensor roll_out(Session& session, const at::Tensor& frames, const ActionBatc
   session.observe(given, narrow_actions(actions, 0, context));
   std::vector<at::Tensor> pictures{given.to(at::kCPU)};
   for (int64_t t = context; t < actions.values.size(1); ++t) {
+    throw_if_stopped();
     pictures.push_back(session.imagine(narrow_actions(actions, t, 1)).to(at::kCPU).unsqueeze(1));
     if (after_frame) after_frame(t - context + 1);
   }

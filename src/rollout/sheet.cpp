@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "praxino/base/signals.h"
 #include "praxino/video/writer.h"
 #include "rollout/action_bars.h"
 
@@ -156,8 +157,10 @@ void write_rollout_video(const std::filesystem::path& path, const RolloutPicture
   check(rollout);
   const Canvas first = video_frame(rollout, 0);
   VideoWriter writer(path, {.height = first.height(), .width = first.width(), .fps = fps});
-  for (int64_t t = 0; t < rollout.dream.size(0); ++t)
+  for (int64_t t = 0; t < rollout.dream.size(0); ++t) {
+    throw_if_stopped();
     writer.add(video_frame(rollout, t).frames().frame(0));
+  }
   writer.finish();
 }
 

@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
+#include "praxino/base/error.h"
 #include "praxino/base/file.h"
+#include "praxino/config/suggest.h"
+#include "praxino/eval/evaluate.h"
 
 namespace praxino {
 namespace {
@@ -41,7 +45,44 @@ std::vector<std::optional<double>> newest_values(const std::vector<Expectation>&
   return newest;
 }
 
+bool is_evaluated(const std::string& metric) { return metric.starts_with("eval/"); }
+
 }  // namespace
+
+std::vector<std::string> step_metric_names() {
+  return {"train/loss",
+          "train/mse",
+          "train/grad_norm",
+          "train/lr",
+          "train/steps_per_second",
+          "train/frames_per_second",
+          "train/loader_wait",
+          "train/skipped_steps"};
+}
+
+void check_expectations(const RunConfig& config, bool held_out, bool with_actions) {
+  std::vector<std::string> names = step_metric_names();
+  if (held_out) {
+    for (std::string& name : metric_names(config, with_actions)) names.push_back(std::move(name));
+  }
+  for (const Expectation& want : config.expect) {
+    if (std::ranges::find(names, want.metric) == names.end()) {
+      const std::string_view near = nearest_word(want.metric, {names.begin(), names.end()});
+      const char* reason = is_evaluated(want.metric) && !held_out ? " (nothing is held out)" : "";
+      fail_usage("expect: this run never measures '{}'{}{}", want.metric, reason,
+                 near.empty() ? "; docs/formats.md lists what it does"
+                              : fmt::format("; did you mean '{}'?", near));
+    }
+    const int64_t every = config.eval.every;
+    const bool before_the_end = want.at > 0 && want.at < config.run.steps;
+    if (is_evaluated(want.metric) && before_the_end && (every == 0 || every > want.at)) {
+      fail_usage(
+          "expect: '{}' is judged at step {}, before the first evaluation; set eval.every to at "
+          "most {}, or leave out 'at'",
+          want.metric, want.at, want.at);
+    }
+  }
+}
 
 std::vector<std::string> missed_expectations(const std::vector<Expectation>& lines,
                                              const std::filesystem::path& log) {

@@ -32,7 +32,8 @@ struct Report::State {
       : directory(dir),
         config(c),
         log(dir / "log.jsonl", step > 0 ? std::optional<int64_t>(step) : std::nullopt),
-        events(dir, step > 0 ? std::optional<int64_t>(step) : std::nullopt),
+        // Also at 0: a start that was killed before its first checkpoint has left curves.
+        events(dir, step),
         frames_per_step(c.data.batch * c.data.clip_frames * c.optim.gradient_accumulation),
         last_step_at(monotonic_seconds()) {}
 

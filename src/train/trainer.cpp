@@ -153,6 +153,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
     spread_clips(config, *dataset, split.val, config.eval.context + config.eval.horizon,
                  config.eval.clips);
   }
+  check_expectations(config, !split.val.empty(), !world.fields.empty());
   if (!options.from.empty()) adopt(options);
   open_directory(options.fresh);
   optimizer = make_optimizer(config.optim, world.model->parameters());
@@ -289,10 +290,28 @@ Trainer::~Trainer() = default;
 int64_t Trainer::steps_done() const { return state_->counters.step; }
 const std::filesystem::path& Trainer::directory() const { return state_->directory; }
 
+namespace {
+
+/// The named terms of a micro-batch's loss, as its share of the step's: "train/mse".
+void add_terms(std::vector<std::pair<std::string, at::Tensor>>& scalars, const Loss& loss,
+               int64_t parts) {
+  for (size_t i = 0; i < loss.terms.size(); ++i) {
+    const at::Tensor share = loss.terms[i].second / static_cast<double>(parts);
+    if (i == scalars.size()) {
+      scalars.emplace_back("train/" + loss.terms[i].first, share);
+    } else {
+      scalars[i].second += share;
+    }
+  }
+}
+
+}  // namespace
+
 StepStats Trainer::step() {
   State& s = *state_;
   const int64_t parts = s.config.optim.gradient_accumulation;
   at::Tensor total = at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(s.world.device));
+  std::vector<std::pair<std::string, at::Tensor>> scalars;
   std::vector<int64_t> samples;
   s.wait_seconds = 0;
   for (int64_t part = 0; part < parts; ++part) {
@@ -307,6 +326,7 @@ StepStats Trainer::step() {
     const at::Tensor share = loss.total / static_cast<double>(parts);
     share.backward();
     total += share.detach();
+    add_terms(scalars, loss, parts);
     samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
     s.wait_seconds += batch.wait_seconds;
   }
@@ -316,9 +336,10 @@ StepStats Trainer::step() {
   ++s.counters.step;
   s.counters.loader = s.loader->state();
   s.samples_of_step[s.counters.step] = std::move(samples);
-  s.scalars.push(s.counters.step, {{"train/loss", total},
-                                   {"train/grad_norm", stats.gradient_norm},
-                                   {"skipped", stats.skipped}});
+  scalars.insert(scalars.end(), {{"train/loss", total},
+                                 {"train/grad_norm", stats.gradient_norm},
+                                 {"skipped", stats.skipped}});
+  s.scalars.push(s.counters.step, std::move(scalars));
   s.report->stepped(s.counters.step, {stats.learning_rate, s.wait_seconds});
   s.collect(/*wait=*/false);
   return stats;
@@ -335,7 +356,7 @@ void Trainer::step_or_save() {
   }
 }
 
-int Trainer::run() {
+int Trainer::run() try {
   State& s = *state_;
   const StopSignal stop;
   s.started = monotonic_seconds();
@@ -346,17 +367,16 @@ int Trainer::run() {
       step_or_save();
       s.after_step();
       line.update(s.counters.step, s.report->progress_text() + (by_clock ? s.time_left() : ""));
-      if (stop.requested()) {
-        s.save();
-        log::info("stopped by a signal at step {}; the same command goes on from here",
-                  s.counters.step);
-        return stop.exit_code();
-      }
+      throw_if_stopped();
     }
   }
   const int code = s.finish();
   log::info("run directory: {}", s.directory.string());
   return code;
+} catch (const Stopped& stopped) {  // between two steps, or in an evaluation, which is given up
+  state_->save();
+  log::info("{} at step {}; the same command goes on from here", stopped.what(), steps_done());
+  return stopped.exit_code();
 }
 
 }  // namespace praxino

@@ -34,6 +34,25 @@ TEST(StopSignal, FirstSignalOnlyAsksToStop) {
   }
 }
 
+TEST(StopSignal, GivesUpWorkOnlyAfterASignal) {
+  EXPECT_EQ(outcome_of([] {
+              {
+                StopSignal stop;
+                throw_if_stopped();
+                raise(SIGTERM);
+                try {
+                  throw_if_stopped();
+                  return 1;
+                } catch (const Stopped& stopped) {
+                  if (stopped.exit_code() != 143) return 2;
+                }
+              }
+              throw_if_stopped();  // nobody listens any more
+              return 0;
+            }),
+            0);
+}
+
 TEST(StopSignal, SecondSignalEndsTheProcessAtOnce) {
   const auto second = [](int first, int then) {
     return outcome_of([=] {

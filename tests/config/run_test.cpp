@@ -105,6 +105,9 @@ TEST(CheckRun, NamesAndPaths) {
 }
 
 TEST(CheckRun, Shapes) {
+  EXPECT_EQ(refusal({"data.size=[4096, 4096]"}),
+            "override 'data.size=[4096, 4096]': data.size is [4096, 4096], but a frame can have at "
+            "most 9437184 pixels");
   EXPECT_EQ(refusal({"tokenizer.patch=8", "data.size=[64, 60]"}),
             "override 'data.size=[64, 60]': data.size is [64, 60], but both must be multiples of "
             "tokenizer.patch (8)");

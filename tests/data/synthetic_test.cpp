@@ -362,6 +362,18 @@ TEST(Synthetic, LeavesFoldersOfOthersAlone) {
   EXPECT_EQ(read_file(folder / "letter.txt"), "dear");
 }
 
+TEST(Synthetic, ForceKeepsWhatSomebodyPutBeside) {
+  const TemporaryFolder folder;
+  SyntheticOptions options = small("balls");
+  make_dataset(options, folder / "world");
+  std::ofstream(folder / "world/letter.txt") << "dear";
+  options.force = true;
+  EXPECT_NE(error_text([&] { make_dataset(options, folder / "world"); }).find("'letter.txt'"),
+            std::string::npos);
+  EXPECT_EQ(read_file(folder / "world/letter.txt"), "dear");
+  EXPECT_TRUE(fs::exists(folder / "world/episode_0001.mp4"));
+}
+
 TEST(Synthetic, ForceReplacesAnEarlierDataSet) {
   const TemporaryFolder folder;
   SyntheticOptions options = small("balls");

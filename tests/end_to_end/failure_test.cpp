@@ -35,9 +35,25 @@ TEST_F(Failure, AHeldExpectationExitsWith0) {
       << log_;
 }
 
-TEST_F(Failure, AMetricThatNeverCameIsAMiss) {
-  EXPECT_EQ(run({"run.steps=2", "expect=[{metric: eval/no_such_thing, above: 0}]"}), 3);
-  EXPECT_NE(log_.find("never measured"), std::string::npos) << log_;
+TEST_F(Failure, AMetricThatCannotComeIsToldBeforeTraining) {
+  EXPECT_EQ(run({"run.steps=2", "expect=[{metric: eval/psnr@3, above: 0}]"}), 2);
+  EXPECT_NE(log_.find("did you mean 'eval/psnr@"), std::string::npos) << log_;
+  EXPECT_FALSE(fs::exists(directory_)) << log_;
+}
+
+TEST_F(Failure, AStopSignalDoesNotWaitForAnEvaluation) {
+  // An evaluation of hours, then a signal in the middle of it: the run ends, and goes on later.
+  const Overrides endless = {"run.steps=16", "eval.every=8", "eval.clips=64", "eval.horizon=60",
+                             "objective.sampler_steps=1000"};
+  Process process(train(run_file_, endless), folder_.path() / "log");
+  ASSERT_TRUE(wait_for_step(directory_, 8)) << process.log();
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  process.signal(SIGTERM);
+  EXPECT_EQ(process.wait(), 143) << process.log();
+  EXPECT_NE(process.log().find("stopped by a signal at step 8"), std::string::npos);
+  EXPECT_TRUE(fs::exists(checkpoint(directory_, 8)));
+  EXPECT_EQ(run({"run.steps=16"}), 0) << log_;
+  EXPECT_TRUE(losses(directory_).contains(16));
 }
 
 TEST_F(Failure, LossesThatAreNotFiniteAreSkippedAndEndTheRun) {

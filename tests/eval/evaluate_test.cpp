@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "eval/per_clip.h"
 #include "praxino/base/error.h"
@@ -16,6 +17,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::UnorderedElementsAreArray;
 using testing_world::tiny_config;
 using testing_world::tiny_fields;
 using testing_world::tiny_world;
@@ -56,6 +58,20 @@ TEST(Evaluate, ReportsEveryMetricWithItsInterval) {
   }
   EXPECT_EQ(report.metrics.at("eval/n"), 3);
   EXPECT_FALSE(report.metrics.contains("eval/psnr@3"));
+}
+
+std::vector<std::string> keys(const std::map<std::string, double>& metrics) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : metrics) names.push_back(name);
+  return names;
+}
+
+TEST(MetricNames, AreThoseThatAreReported) {
+  const World world = tiny_world();
+  EXPECT_THAT(metric_names(world.config, true),
+              UnorderedElementsAreArray(keys(evaluate(world, tiny_clips()).metrics)));
+  EXPECT_THAT(metric_names(world.config, false),
+              UnorderedElementsAreArray(keys(evaluate(world, tiny_clips(1)).metrics)));
 }
 
 double pooled_psnr(const at::Tensor& a, const at::Tensor& b) {
@@ -115,6 +131,27 @@ TEST(Evaluate, LeavesOutActionsThatAreUnknownOrCannotBeShuffled) {
   }
 }
 
+TEST(Evaluate, JudgesActionsByTheClipsThatHaveThem) {
+  // Clips 1 and 3 have no actions: what is said of actions is what 0, 2 and 4 say.
+  Clips mixed = tiny_clips(5);
+  mixed.known[1].fill_(false);
+  mixed.known[3].fill_(false);
+  const World world = tiny_world();
+  const LossFigures losses = measure_losses(world, mixed);
+  ASSERT_EQ(losses.loss.size(), 5);
+  ASSERT_EQ(losses.own.size(), 3);
+  EXPECT_EQ(losses.own[1], losses.loss[2]);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_NE(losses.shuffled[i], losses.own[i]) << i;
+    EXPECT_NE(losses.hidden[i], losses.own[i]) << i;
+  }
+  const RolloutFigures figures = measure_rollouts(world, mixed);
+  const std::vector<double>& own = figures.judged.at("psnr@1");
+  EXPECT_THAT(own, ElementsAre(figures.errors.at("psnr@1")[0], figures.errors.at("psnr@1")[2],
+                               figures.errors.at("psnr@1")[4]));
+  EXPECT_NE(figures.judged.at("psnr_random_actions"), figures.judged.at("psnr"));
+}
+
 TEST(Evaluate, DoesNotDependOnTheBatchItIsMeasuredIn) {
   World world = tiny_world();
   const EvalReport two = evaluate(world, tiny_clips());
@@ -138,13 +175,20 @@ TEST(Evaluate, RefusesClipsOfAnotherLengthAndBrokenWeights) {
 
 TEST(BorrowedFrom, IsOneCycleThroughAllClips) {
   for (const int64_t count : {2, 3, 16, 57}) {
-    const std::vector<int64_t> lender = borrowed_from(count, 9);
+    std::vector<int64_t> all(static_cast<size_t>(count));
+    std::iota(all.begin(), all.end(), 0);
+    const std::vector<int64_t> lender = borrowed_from(count, all, 9);
     int64_t at = 0;
     for (int64_t steps = 1; steps <= count; ++steps) {
       at = lender[static_cast<size_t>(at)];
       EXPECT_EQ(at == 0, steps == count) << count;
     }
   }
+}
+
+TEST(BorrowedFrom, LeavesTheOthersTheirOwn) {
+  EXPECT_THAT(borrowed_from(4, {1, 3}, 9), ElementsAre(0, 3, 2, 1));
+  EXPECT_THAT(borrowed_from(2, {}, 9), ElementsAre(0, 1));
 }
 
 TEST(MeasuredHorizons, AreThePowersOfTwoAndTheHorizon) {

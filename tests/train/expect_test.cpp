@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "praxino/base/error.h"
 #include "praxino/base/file.h"
 #include "support/temporary_folder.h"
 
@@ -48,6 +49,31 @@ TEST(Expect, BoundsAreExclusive) {
       missed(kLog, {{.metric = "eval/psnr@1", .above = 20}, {.metric = "eval/psnr@1", .below = 20}})
           .size(),
       2U);
+}
+
+std::string refusal(Expectation want, bool held_out = true, bool with_actions = true) {
+  RunConfig config;
+  config.run.steps = 100;
+  config.eval.every = 20;
+  config.eval.horizon = 4;
+  config.expect = {std::move(want)};
+  try {
+    check_expectations(config, held_out, with_actions);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(Expect, RefusesWhatIsNeverMeasured) {
+  EXPECT_EQ(refusal({.metric = "train/loss", .at = 1}), "");
+  EXPECT_EQ(refusal({.metric = "eval/psnr@4/low"}), "");
+  EXPECT_EQ(refusal({.metric = "eval/delta_psnr", .at = 20}), "");
+  EXPECT_THAT(refusal({.metric = "train/los"}), HasSubstr("did you mean 'train/loss'?"));
+  EXPECT_THAT(refusal({.metric = "eval/psnr@8"}), HasSubstr("never measures 'eval/psnr@8'"));
+  EXPECT_THAT(refusal({.metric = "eval/delta_psnr"}, true, false), HasSubstr("never measures"));
+  EXPECT_THAT(refusal({.metric = "eval/loss"}, false), HasSubstr("nothing is held out"));
+  EXPECT_THAT(refusal({.metric = "eval/loss", .at = 19}), HasSubstr("before the first evaluation"));
 }
 
 TEST(Expect, PassesOverTornLines) {

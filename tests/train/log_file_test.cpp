@@ -1,5 +1,6 @@
 #include "praxino/train/log_file.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -51,7 +52,7 @@ TEST(LogFile, WarnsOnceAndGoesOnWhenTheDiskIsFull) {
     for (int i = 0; i < 3; ++i) EXPECT_FALSE(file.append("a longer record\n"));
   }
   const std::string warnings = ::testing::internal::GetCapturedStderr();
-  EXPECT_THAT(warnings, HasSubstr("'" + (run / "x").string() + "' will miss entries"));
+  EXPECT_THAT(warnings, HasSubstr(fmt::format("'{}' will miss entries", (run / "x").string())));
   EXPECT_EQ(warnings.find("will miss"), warnings.rfind("will miss"));
   EXPECT_TRUE(file.append("last\n"));
   EXPECT_EQ(read_file(run / "x"), first + "last\n");

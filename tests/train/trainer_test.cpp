@@ -1,9 +1,11 @@
 #include "praxino/train/trainer.h"
 
 #include <ATen/Parallel.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "praxino/data/synthetic.h"
+#include "praxino/train/expect.h"
 #include "support/run_log_lines.h"
 #include "support/temporary_folder.h"
 
@@ -50,6 +52,20 @@ TEST(Trainer, LearnsOneClipByHeart) {
   double late = 0;
   for (size_t i = 50; i < 60; ++i) late += curve[i] / 10;
   EXPECT_LT(late, 0.25 * curve[0]) << "first loss " << curve[0];
+}
+
+TEST(Trainer, LogsTheMetricsThatExpectationsMayName) {
+  const testing::TemporaryFolder folder;
+  RunConfig config = one_clip(folder.path());
+  config.run.steps = 1;
+  Trainer trainer(config, {});
+  trainer.run();
+  std::vector<std::string> names;
+  const nlohmann::json line = testing::read_log(trainer.directory()).at(0);
+  for (const auto& [name, value] : line.items()) names.push_back(name);
+  std::vector<std::string> known = step_metric_names();
+  known.insert(known.end(), {"step", "time"});
+  EXPECT_THAT(names, ::testing::UnorderedElementsAreArray(known));
 }
 
 TEST(Trainer, AccumulatesGradientsOverMicroBatches) {

@@ -2,8 +2,10 @@
 // a naive seek, full-size RGB first) on the same file, in the same process, clip by clip in turns.
 // Every frame of both is checked against the frame number drawn in it.
 //
-//   clips_bench [clips] [size]        default: 200 clips of 16 frames, 640x480 H.264 GOP 30 to
-//   64x64
+//   clips_bench [clips] [size] [gop] [crf] [b-frames 0|1]
+//
+// Default: 200 clips of 16 frames, 640x480 H.264 with a key frame every 30 frames, CRF 23 and
+// B-frames, to 64x64.
 
 #include <algorithm>
 #include <cmath>
@@ -60,14 +62,16 @@ int64_t read_number(const uint8_t* green, int64_t step, int64_t size) {
   return number;
 }
 
-void make_input(const std::filesystem::path& file) {
-  VideoWriterOptions options;
-  options.height = kHeight;
-  options.width = kWidth;
-  options.quality = 23;
-  options.key_every = 30;
-  options.b_frames = true;
-  VideoWriter writer(file, options);
+struct Workload {
+  int64_t clips = 200, size = 64, gop = 30, quality = 23, b_frames = 1;
+};
+
+void make_input(const std::filesystem::path& file, const Workload& work) {
+  VideoWriter writer(file, {.height = kHeight,
+                            .width = kWidth,
+                            .quality = static_cast<int>(work.quality),
+                            .key_every = work.gop,
+                            .b_frames = work.b_frames != 0});
   std::vector<uint8_t> rgb(static_cast<size_t>(kHeight * kWidth * 3));
   for (int64_t n = 0; n < kFrames; ++n) {
     draw(n, rgb);
@@ -98,10 +102,11 @@ void print(const Result& result, int64_t clips, double baseline) {
               static_cast<long>(result.wrong), static_cast<long>(clips * kClip));
 }
 
-void run(int64_t clips, int64_t size) {
+void run(const Workload& work) {
+  const int64_t clips = work.clips, size = work.size;
   const std::filesystem::path file =
       std::filesystem::temp_directory_path() / "praxino_clips_bench.mp4";
-  make_input(file);
+  make_input(file, work);
   const double index_start = thread_seconds();
   const auto index = std::make_shared<const FrameIndex>(build_index(file));
   std::printf("%s, %ldx%ld, %ld frames, %zu key frames, %.1f MB; indexed in %.2f s\n",
@@ -123,9 +128,9 @@ void run(int64_t clips, int64_t size) {
     const int64_t first = random.integer(kFrames - kClip);
     std::vector<int64_t> numbers;
     for (int64_t k = 0; k < kClip; ++k) numbers.push_back(first + k);
-    const auto measure = [&](Result& result, auto&& work) {
+    const auto measure = [&](Result& result, auto&& read) {
       const double start = thread_seconds();
-      work();
+      read();
       result.seconds += thread_seconds() - start;
       check(result, pixels, first, size);
     };
@@ -162,7 +167,10 @@ void run(int64_t clips, int64_t size) {
 
 int main(int argc, char** argv) {
   try {
-    praxino::bench::run(argc > 1 ? std::atoll(argv[1]) : 200, argc > 2 ? std::atoll(argv[2]) : 64);
+    praxino::bench::Workload work;
+    int64_t* const numbers[] = {&work.clips, &work.size, &work.gop, &work.quality, &work.b_frames};
+    for (int i = 1; i < argc && i <= 5; ++i) *numbers[i - 1] = std::atoll(argv[i]);
+    praxino::bench::run(work);
     return 0;
   } catch (const praxino::Error& error) {
     std::fprintf(stderr, "clips_bench: %s\n", error.what());

@@ -1,6 +1,9 @@
 #pragma once
 // SIGINT and SIGTERM: the first asks the running loop to save and stop, the second ends the process
-// at once.
+// at once. The loop either asks requested() between two pieces of work, or calls throw_if_stopped()
+// and saves what there is to save where Stopped is caught.
+
+#include <exception>
 
 namespace praxino {
 
@@ -15,5 +18,20 @@ class StopSignal {
   bool requested() const;
   int exit_code() const;  // 130 for SIGINT, 143 for SIGTERM; 0 when none came
 };
+
+/// Not an Error: nothing is wrong. The commands end with exit_code().
+class Stopped : public std::exception {
+ public:
+  explicit Stopped(int exit_code) : exit_code_(exit_code) {}
+  const char* what() const noexcept override { return "stopped by a signal"; }
+  int exit_code() const { return exit_code_; }
+
+ private:
+  int exit_code_;
+};
+
+/// For work that can be given up, between two frames or files: throws Stopped when a StopSignal
+/// lives and a signal came. Thread-safe.
+void throw_if_stopped();
 
 }  // namespace praxino

@@ -39,8 +39,11 @@ struct EvalReport {
 /// Rolls out every clip under its true actions and under random ones (those of another clip, drawn
 /// by eval.seed), and measures the loss with true, shuffled and hidden actions on the same noise.
 /// The figures do not depend on eval.batch beyond rounding. Throws praxino::Error when the model's
-/// output is not finite.
+/// output is not finite, and Stopped where throw_if_stopped() does.
 EvalReport evaluate(const World& world, const EvalClips& clips);
+
+/// Every name that evaluate() reports for such a run: what `expect:` may name.
+std::vector<std::string> metric_names(const RunConfig& config, bool with_actions);
 
 /// {"step":..,"metrics":{..},"settings":[..]} pretty-printed; and a table for people with
 /// conventions, n and intervals.

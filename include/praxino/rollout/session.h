@@ -60,6 +60,7 @@ ActionBatch narrow_actions(const ActionBatch& actions, int64_t first, int64_t co
 /// The first `context` frames of `frames` (B T C Y X uint8; only those are read), then count
 /// imagined ones under actions[context ..]: B (context + count) C Y X uint8 on the CPU. actions: B
 /// (context + count) A. `after_frame` is told how many frames are imagined so far.
+/// Throws Stopped where throw_if_stopped() does.
 at::Tensor roll_out(Session& session, const at::Tensor& frames, const ActionBatch& actions,
                     int64_t context, const std::function<void(int64_t)>& after_frame = {});
 
