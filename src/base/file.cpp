@@ -114,10 +114,12 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
 }
 
 void make_writable_folder(const std::filesystem::path& path) {
+  const std::filesystem::path folder = path.empty() ? "." : path;
   std::error_code failed;
-  std::filesystem::create_directories(path, failed);
-  if (failed) fail_system("make the folder", path, failed.value());
-  if (::access(path.c_str(), W_OK | X_OK) != 0) fail_system("write into", path, errno);
+  std::filesystem::create_directories(folder, failed);
+  if (failed) fail_system("make the folder", folder, failed.value());
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0)
+    fail_system("write into", folder, errno);
 }
 
 void sync_directory(const std::filesystem::path& path) {

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/world_options.h"
+#include "praxino/base/error.h"
 #include "praxino/base/file.h"
 #include "praxino/base/log.h"
 #include "praxino/base/signals.h"
@@ -31,18 +32,30 @@ void apply(const EvalArguments& arguments, RunConfig& config) {
   check_run(config, "the command line of eval");
 }
 
+/// Somebody else's run can be measured all the same.
+bool can_write(const std::filesystem::path& file) {
+  try {
+    make_writable_folder(file.parent_path());
+    return true;
+  } catch (const Error& error) {
+    log::warning("the figures are printed only, not kept in {}: {}", file.string(), error.what());
+    return false;
+  }
+}
+
 void run_eval(const EvalArguments& arguments) {
-  const StopSignal stop;
   World world = open_world(arguments.world);
-  const std::filesystem::path file = run_directory(arguments.world.run) / "eval.json";
-  make_writable_folder(file.parent_path());
   apply(arguments, world.config);
+  const std::filesystem::path file = run_directory(arguments.world.run) / "eval.json";
+  const bool keep = can_write(file);
   const std::shared_ptr<const Dataset> dataset = open_dataset(world);
+  const StopSignal stop;  // from here on somebody looks at it often
   const Split split = split_dataset(*dataset, world.config.data.split);
   const EvalClips clips = load_eval_clips(world.config, dataset, split.val);
   log::info("evaluating {} held-out clips on {}", clips.count(), world.device.str());
   const EvalReport report = evaluate(world, clips);
   fmt::print("{}", report_table(report, world.step));
+  if (!keep) return;
   write_file_atomic(file, report_json(report, world.step));
   fmt::print("\n{}\n", file.string());
 }
@@ -68,6 +81,7 @@ void add_eval_command(CLI::App& app, int&) {
   command
       ->add_option("--context-noise", arguments->context_noise,
                    "1 - tau of the frames that a rollout continues")
+      ->check(CLI::Range(0.0, 0.9))
       ->option_text("X");
   command->callback([arguments] { run_eval(*arguments); });
 }

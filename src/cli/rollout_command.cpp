@@ -104,12 +104,12 @@ Plan make_plan(const RolloutArguments& arguments, const World& world) {
 }
 
 void run_rollout(const RolloutArguments& arguments) {
-  const StopSignal stop;
   const World world = open_world(arguments.world);
   const fs::path folder = arguments.out.empty() ? run_directory(arguments.world.run) / "samples"
                                                 : fs::path(arguments.out);
   make_writable_folder(folder);
   const Plan plan = make_plan(arguments, world);
+  const StopSignal stop;  // from here on somebody looks at it often
   const int64_t frames = plan.actions.values.size(1) - plan.context;
   Session session(world, 1, arguments.session);
   at::Tensor dream;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 #include "config/check.h"
@@ -227,6 +228,13 @@ Config parse_document(const YamlSource& source, std::string_view text, Node& roo
   return config;
 }
 
+// For checkpoints of earlier versions. Keys that were removed: they may stand there and mean
+// nothing.
+constexpr std::pair<std::string_view, std::string_view> kRetiredKeys[] = {{"run", "log_every"}};
+// Keys that were added and whose default is not how it was before.
+constexpr std::tuple<std::string_view, std::string_view, std::string_view> kAddedKeys[] = {
+    {"model", "input_scaling", "false"}};
+
 /// An unreadable configuration is wrong usage.
 std::string read_config_file(const std::filesystem::path& path) {
   try {
@@ -263,6 +271,27 @@ RunConfig parse_run(std::string_view text, std::string_view name,
   const YamlSource source{.name = std::string(name), .overrides = overrides, .keys = all_keys()};
   Node root;
   const RunConfig config = parse_document<RunConfig>(source, text, root);
+  check_run(config, places_in(source, root));
+  return config;
+}
+
+RunConfig parse_stored_run(std::string_view text, std::string_view name) {
+  YamlSource source{.name = std::string(name), .overrides = {}, .keys = all_keys()};
+  Node root = parse_yaml(source, text);
+  for (const auto& [section, key] : kRetiredKeys) {
+    const auto in_section = std::ranges::find(root.children, section, &Node::key);
+    if (in_section == root.children.end()) continue;
+    std::erase_if(in_section->children, [&](const Node& node) { return node.key == key; });
+  }
+  // Every key is listed there, so one that is missing came later.
+  for (const auto& [section, key, before] : kAddedKeys) {
+    const Node* in_section = root.find(section);
+    if (in_section == nullptr || in_section->find(key) == nullptr)
+      source.overrides.push_back(fmt::format("{}.{}={}", section, key, before));
+  }
+  apply_overrides(source, root);
+  RunConfig config;
+  read_document(source, root, config);
   check_run(config, places_in(source, root));
   return config;
 }

@@ -125,8 +125,11 @@ bool made_by_us(const fs::path& folder) {
 /// Whether make_dataset, or the index of what it made, may have written this entry of its folder.
 bool written_by_us(const std::string& name) {
   if (name == "README.md" || name == "dataset.yaml" || name == ".praxino") return true;
-  return name.starts_with("episode_") &&
-         (name.ends_with(".mp4") || name.ends_with(".truth.csv") || name.ends_with(".actions.csv"));
+  constexpr std::string_view kStart = "episode_";
+  if (!name.starts_with(kStart)) return false;
+  const size_t end = std::min(name.find_first_not_of("0123456789", kStart.size()), name.size());
+  const std::string_view kind = std::string_view(name).substr(end);
+  return end > kStart.size() && (kind == ".mp4" || kind == ".truth.csv" || kind == ".actions.csv");
 }
 
 void check_target(const fs::path& folder, bool force) {
@@ -154,8 +157,9 @@ void check_target(const fs::path& folder, bool force) {
 }
 
 // The finished folder takes its place.
-void publish(const fs::path& made, const fs::path& target) {
+void publish(const fs::path& made, const fs::path& target, bool force) {
   sync_directory(made);
+  check_target(target, force);  // once more: minutes have passed
   fs::remove_all(target);
   fs::rename(made, target);
   sync_directory(target.parent_path());
@@ -201,7 +205,7 @@ void make_dataset(const SyntheticOptions& options, const fs::path& folder) try {
   config.actions = world.actions;
   write_file_atomic(scratch.path() / "dataset.yaml", to_yaml(config));
   write_file_atomic(scratch.path() / "README.md", readme(options, world));
-  publish(scratch.path(), target);
+  publish(scratch.path(), target, options.force);
 } catch (const fs::filesystem_error& error) {
   fail("cannot write {}: {}", folder.string(), error.code().message());
 }

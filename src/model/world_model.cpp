@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t kSignalFeatures = 64;
 constexpr int64_t kGateFeatures = 16;
+constexpr double kDataDeviation = 0.5;  // of tokens, as EDM (arXiv 2206.00364) takes it for pixels
 
 AttentionShape attention_shape(const ModelConfig& c, int64_t layer, int64_t clip_frames) {
   AttentionShape shape{
@@ -75,6 +76,7 @@ struct WorldModel::State {
   at::ScalarType compute() const { return options.bf16 ? at::kBFloat16 : at::kFloat; }
 
   void build();
+  at::Tensor scaled(const at::Tensor& z, const at::Tensor& signal_BT) const;
   at::Tensor embed(const at::Tensor& z) const;
   at::Tensor condition(const at::Tensor& signal_BT, const ActionBatch& batch) const;
   at::Tensor grid_positions(const std::vector<int64_t>& times) const;
@@ -110,6 +112,15 @@ void WorldModel::State::build() {
   if (config.temporal_preconditioning)
     gates = Linear(scope.child("gates"), 2 * kGateFeatures, 2, silent);
   space = positions(AttentionKind::kSpace, {0}, {0});
+}
+
+// The best linear estimate of x from z = (1 - tau) noise + tau x, for x of deviation
+// kDataDeviation.
+at::Tensor WorldModel::State::scaled(const at::Tensor& z, const at::Tensor& signal_BT) const {
+  if (!config.input_scaling) return z;
+  const at::Tensor tau = signal_BT.unsqueeze(-1).unsqueeze(-1);
+  const at::Tensor power = tau * (kDataDeviation * kDataDeviation);
+  return z * (power / (tau * power + (1 - tau).square()));
 }
 
 // B T N D of the tokenizer -> B T (R + N) width
@@ -193,9 +204,10 @@ WorldModel::WorldModel(const ModelConfig& config, const TokenGrid& grid,
 
 WorldModel::~WorldModel() = default;
 
-at::Tensor WorldModel::forward(const at::Tensor& z, const at::Tensor& signal,
+at::Tensor WorldModel::forward(const at::Tensor& noisy, const at::Tensor& signal,
                                const ActionBatch& actions) const {
   const State& s = *state_;
+  const at::Tensor z = s.scaled(noisy, signal);
   const int64_t t = z.size(1);
   std::vector<int64_t> times(static_cast<size_t>(t));
   for (int64_t i = 0; i < t; ++i) times[static_cast<size_t>(i)] = i;
@@ -244,9 +256,10 @@ std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t win
   return std::make_unique<KeyValueCache>(std::move(cache));
 }
 
-at::Tensor WorldModel::decode(const at::Tensor& z, const at::Tensor& signal,
+at::Tensor WorldModel::decode(const at::Tensor& noisy, const at::Tensor& signal,
                               const ActionBatch& actions, KeyValueCache& cache, bool append) const {
   const State& s = *state_;
+  const at::Tensor z = s.scaled(noisy, signal);
   KeyValueCache::State& past = cache.state();
   const std::vector<int64_t> order = past.slots.order(past.frames);
   const CachedFrame frame{.slot = past.slots.slot(past.frames),

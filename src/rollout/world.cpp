@@ -150,7 +150,7 @@ World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) 
   const fs::path directory = choose_checkpoint(run_or_checkpoint, options.step);
   const fs::path config_file = directory / "config.yaml";
   const fs::path dataset_file = directory / "dataset.yaml";
-  RunConfig config = parse_run(read_file(config_file), config_file.string());
+  RunConfig config = parse_stored_run(read_file(config_file), config_file.string());
   config.run.device = options.device;
   DatasetConfig dataset;
   if (fs::exists(dataset_file))

@@ -75,7 +75,9 @@ void check_expectations(const RunConfig& config, bool held_out, bool with_action
     }
     const int64_t every = config.eval.every;
     const bool before_the_end = want.at > 0 && want.at < config.run.steps;
-    if (is_evaluated(want.metric) && before_the_end && (every == 0 || every > want.at)) {
+    const bool by_clock = config.run.max_minutes > 0;  // the end may come before that step
+    if (is_evaluated(want.metric) && before_the_end && !by_clock &&
+        (every == 0 || every > want.at)) {
       fail_usage(
           "expect: '{}' is judged at step {}, before the first evaluation; set eval.every to at "
           "most {}, or leave out 'at'",

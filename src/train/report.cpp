@@ -166,6 +166,8 @@ void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& 
   s.last_step_at = monotonic_seconds();  // the evaluation does not count as a slow step
 }
 
+bool Report::has_evaluation(int64_t step) const { return state_->log.holds(step, "eval/loss"); }
+
 void Report::sync() { state_->log.sync(); }
 
 std::string Report::progress_text() const {

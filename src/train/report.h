@@ -41,6 +41,9 @@ class Report {
   void evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset,
                 const std::vector<Span>& spans);
 
+  /// Whether the log holds the evaluation of a step: of the one that the run resumed at.
+  bool has_evaluation(int64_t step) const;
+
   /// Before a checkpoint: a log that survives a power cut reaches as far as the checkpoint.
   void sync();
   std::string progress_text() const;

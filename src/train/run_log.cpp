@@ -75,6 +75,17 @@ void RunLog::write(int64_t step, const Metrics& metrics) {
   file_.append(line);
 }
 
+bool RunLog::holds(int64_t step, std::string_view metric) const {
+  const std::string text = read_file(path(), kLargestLog);
+  const std::string start = fmt::format("{{\"step\":{},", step);
+  const std::string name = fmt::format("\"{}\":", metric);
+  for (size_t at = text.find(start); at != text.npos; at = text.find(start, at + 1)) {
+    if (std::string_view(text).substr(at, text.find('\n', at) - at).find(name) != text.npos)
+      return true;
+  }
+  return false;
+}
+
 void RunLog::sync() { file_.sync(); }
 
 }  // namespace praxino

@@ -96,6 +96,14 @@ void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world)
   for (const std::string& field : changed_fields(source, world)) {
     log::warning("the action field {}: its values reach the model in another scale", field);
   }
+  const bool scaled = source.config.model.input_scaling;
+  if (scaled != world.config.model.input_scaling) {
+    log::warning(
+        "{} was trained with model.input_scaling: {}; with the other value its weights read "
+        "another "
+        "input",
+        run_or_checkpoint.string(), scaled);
+  }
   const NamedTensors target = model_tensors(world);
   const std::vector<std::string> missing =
       copy_tensors(model_tensors(source), target, /*adapt=*/true);

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "device_scalars.h"
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
@@ -64,7 +66,7 @@ void refuse_changed_actions(const DatasetConfig& now, const TrainState& state,
 void refuse_changed_run(const RunConfig& now, const TrainState& state,
                         const std::filesystem::path& directory) {
   const RunConfig before =
-      parse_run(state.texts.at("config.yaml"), "config.yaml of the checkpoint");
+      parse_stored_run(state.texts.at("config.yaml"), "config.yaml of the checkpoint");
   const std::string difference =
       first_difference(to_yaml(essential(before)), to_yaml(essential(now)));
   if (!difference.empty()) {
@@ -104,6 +106,7 @@ class AveragedWeights {
 struct Trainer::State {
   State(const RunConfig& c, const TrainOptions& options);
   void adopt(const TrainOptions& options);
+  void check_evaluation(bool fresh) const;
   void open_directory(bool fresh);
   bool resume();
   void make_loader(const LoaderState& start);
@@ -120,6 +123,7 @@ struct Trainer::State {
   void take(const ArrivedScalars& arrived);
   void after_step();
   void evaluate_now();
+  void repeat_evaluation();
   int finish();
 
   RunConfig config;
@@ -149,11 +153,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   split = split_dataset(*dataset, config.data.split);
   world = build_world(config, dataset->config().actions);
   world.dataset = dataset->config();
-  if (!split.val.empty()) {  // better now than after hours of training
-    spread_clips(config, *dataset, split.val, config.eval.context + config.eval.horizon,
-                 config.eval.clips);
-  }
-  check_expectations(config, !split.val.empty(), !world.fields.empty());
+  check_evaluation(options.fresh);
   if (!options.from.empty()) adopt(options);
   open_directory(options.fresh);
   optimizer = make_optimizer(config.optim, world.model->parameters());
@@ -163,6 +163,21 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   make_loader(counters.loader);
   report = std::make_unique<Report>(directory, config, counters.step);
   report->describe(world, *dataset, split, resumed ? counters.step : -1);
+}
+
+// Better now than after hours of training.
+void Trainer::State::check_evaluation(bool fresh) const {
+  std::vector<ClipPlan> plans;
+  if (!split.val.empty()) {
+    plans = spread_clips(config, *dataset, split.val, config.eval.context + config.eval.horizon,
+                         config.eval.clips);
+  }
+  const auto labelled = std::ranges::count_if(plans, [&](const ClipPlan& plan) {
+    return std::all_of(plan.known.begin() + config.eval.context, plan.known.end(),
+                       [](uint8_t known) { return known != 0; });
+  });
+  if (fresh || checkpoint_steps(directory / "checkpoints").empty())
+    check_expectations(config, !plans.empty(), !world.fields.empty() && labelled >= 2);
 }
 
 // Before the run directory is touched, so that a wrong --from changes nothing.
@@ -272,6 +287,19 @@ void Trainer::State::evaluate_now() {
   saved_evaluation = false;
 }
 
+// The evaluation that a stop signal or a crash ended, after its step's checkpoint was written.
+void Trainer::State::repeat_evaluation() {
+  const bool due = counters.step > 0 && config.eval.every > 0 &&
+                   counters.step % config.eval.every == 0 &&
+                   counters.evaluated_step != counters.step;
+  if (!due) return;
+  if (report->has_evaluation(counters.step)) {
+    counters.evaluated_step = counters.step;
+  } else {
+    evaluate_now();
+  }
+}
+
 int Trainer::State::finish() {
   save();
   if (counters.evaluated_step != counters.step) evaluate_now();
@@ -356,10 +384,21 @@ void Trainer::step_or_save() {
   }
 }
 
-int Trainer::run() try {
-  State& s = *state_;
+int Trainer::run() {
   const StopSignal stop;
-  s.started = monotonic_seconds();
+  state_->started = monotonic_seconds();
+  try {
+    return train_to_end();
+  } catch (const Stopped& stopped) {  // between two steps, or in an evaluation, which is given up
+    state_->save();
+    log::info("{} at step {}; the same command goes on from here", stopped.what(), steps_done());
+    return stopped.exit_code();
+  }
+}
+
+int Trainer::train_to_end() {
+  State& s = *state_;
+  s.repeat_evaluation();
   {
     const bool by_clock = s.config.run.max_minutes > 0;  // then the number of steps is not known
     Progress line("training", by_clock ? 0 : s.config.run.steps, s.counters.step);
@@ -373,10 +412,6 @@ int Trainer::run() try {
   const int code = s.finish();
   log::info("run directory: {}", s.directory.string());
   return code;
-} catch (const Stopped& stopped) {  // between two steps, or in an evaluation, which is given up
-  state_->save();
-  log::info("{} at step {}; the same command goes on from here", stopped.what(), steps_done());
-  return stopped.exit_code();
 }
 
 }  // namespace praxino

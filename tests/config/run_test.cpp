@@ -43,6 +43,22 @@ TEST(Run, OtherValuesReadBack) {
   EXPECT_EQ(to_yaml(again), to_yaml(config));
 }
 
+TEST(Run, OfAnEarlierVersionIsReadAsItWasThen) {
+  RunConfig config = parse_run(kLeast, "run.yaml", {"model.depth=3"});
+  EXPECT_EQ(to_yaml(parse_stored_run(to_yaml(config), "config.yaml")), to_yaml(config));
+
+  const std::string added = "  input_scaling: true\n", seed = "  seed: 1\n";
+  std::string before = to_yaml(config);
+  before.erase(before.find(added), added.size());
+  before.insert(before.find(seed), "  log_every: 10\n");
+  config.model.input_scaling = false;
+  EXPECT_EQ(to_yaml(parse_stored_run(before, "config.yaml")), to_yaml(config));
+  EXPECT_THAT(testing::error_text([&] { parse_run(before, "config.yaml"); }),
+              ::testing::HasSubstr("run.log_every"));
+  EXPECT_THAT(testing::error_text([&] { parse_stored_run(before + "odd: 1\n", "config.yaml"); }),
+              ::testing::HasSubstr("odd"));
+}
+
 TEST(Run, UnboundedExpectationsAreNotPrinted) {
   RunConfig config;
   config.expect = {{.metric = "eval/psnr@1", .at = 0, .above = 20}};

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "end_to_end/training_run.h"
 
 namespace praxino::testing {
@@ -42,18 +44,48 @@ TEST_F(Failure, AMetricThatCannotComeIsToldBeforeTraining) {
 }
 
 TEST_F(Failure, AStopSignalDoesNotWaitForAnEvaluation) {
-  // An evaluation of hours, then a signal in the middle of it: the run ends, and goes on later.
-  const Overrides endless = {"run.steps=16", "eval.every=8", "eval.clips=64", "eval.horizon=60",
-                             "objective.sampler_steps=1000"};
+  // Evaluations of hours, a signal in the middle of one: the run ends with its plain weights saved,
+  // and the next start makes that evaluation.
+  const Overrides often = {"run.steps=12", "eval.every=6", "checkpoint.every=1000"};
+  Overrides endless = often;
+  endless.insert(endless.end(),
+                 {"eval.clips=64", "eval.horizon=60", "objective.sampler_steps=1000"});
+  const auto stop_at = [&](int64_t step) {
+    Process process(train(run_file_, endless), folder_.path() / "log");
+    ASSERT_TRUE(wait_for_step(directory_, step)) << process.log();
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 143) << process.log();
+    EXPECT_NE(process.log().find(fmt::format("stopped by a signal at step {}", step)),
+              std::string::npos)
+        << process.log();
+  };
+  stop_at(6);
+  EXPECT_EQ(evaluated_steps(directory_), std::vector<int64_t>{});
+  endless[1] = "eval.every=0";  // goes on to the end, and is stopped in the final evaluation
+  stop_at(12);
+  EXPECT_EQ(run(often), 0) << log_;
+  EXPECT_EQ(evaluated_steps(directory_), std::vector<int64_t>{12});
+
+  Overrides straight = often;
+  straight.emplace_back("run.name=straight");
+  EXPECT_EQ(run(straight), 0) << log_;
+  EXPECT_EQ(evaluated_steps(folder_.path() / "runs/straight"), (std::vector<int64_t>{6, 12}));
+  expect_same_state(checkpoint(folder_.path() / "runs/straight", 12), checkpoint(directory_, 12));
+}
+
+TEST_F(Failure, AnEvaluationThatWasGivenUpIsMadeAtTheNextStart) {
+  const Overrides often = {"run.steps=10", "eval.every=6", "checkpoint.every=6"};
+  Overrides endless = often;
+  endless.insert(endless.end(),
+                 {"eval.clips=64", "eval.horizon=60", "objective.sampler_steps=1000"});
   Process process(train(run_file_, endless), folder_.path() / "log");
-  ASSERT_TRUE(wait_for_step(directory_, 8)) << process.log();
-  std::this_thread::sleep_for(std::chrono::seconds(2));
-  process.signal(SIGTERM);
-  EXPECT_EQ(process.wait(), 143) << process.log();
-  EXPECT_NE(process.log().find("stopped by a signal at step 8"), std::string::npos);
-  EXPECT_TRUE(fs::exists(checkpoint(directory_, 8)));
-  EXPECT_EQ(run({"run.steps=16"}), 0) << log_;
-  EXPECT_TRUE(losses(directory_).contains(16));
+  ASSERT_TRUE(wait_for_step(directory_, 6)) << process.log();
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  process.signal(SIGKILL);
+  process.wait();
+  EXPECT_EQ(run(often), 0) << log_;
+  EXPECT_EQ(evaluated_steps(directory_), (std::vector<int64_t>{6, 10}));
 }
 
 TEST_F(Failure, LossesThatAreNotFiniteAreSkippedAndEndTheRun) {

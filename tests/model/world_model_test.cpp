@@ -190,6 +190,31 @@ TEST_P(Models, Bfloat16StaysNearFloat32) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Models, ::testing::Values("space_time", "frame_causal"));
 
+TEST_P(Models, PureNoiseEntersAsNothingAndACleanFrameAsItIs) {
+  const auto model = make_model(small(GetParam()));
+  Input noise;
+  noise.signal = at::zeros({kBatch, kFrames});
+  Input other = noise;
+  other.z = normal({kBatch, kFrames, kGrid.count(), kGrid.width}, 9);
+  EXPECT_EQ(relative_error(forward(*model, noise), forward(*model, other)), 0);
+
+  ModelConfig config = small(GetParam());
+  config.input_scaling = false;
+  const auto unscaled = make_model(config);
+  EXPECT_GT(relative_error(forward(*unscaled, noise), forward(*unscaled, other)), 0.1);
+  Input clean;
+  clean.signal = at::ones({kBatch, kFrames});
+  EXPECT_LT(relative_error(forward(*unscaled, clean), forward(*model, clean)), 1e-6);
+
+  // In between, as the linear estimate: at tau = 2/3 and deviation 1/2, power = 1/6 and
+  // z enters times (1/6) / (1/9 + 1/9) = 3/4.
+  Input between, by_hand;
+  between.signal = at::full({kBatch, kFrames}, 2.0 / 3);
+  by_hand.signal = between.signal;
+  by_hand.z = between.z * 0.75;
+  EXPECT_LT(relative_error(forward(*unscaled, by_hand), forward(*model, between)), 1e-5);
+}
+
 TEST(WorldModel, StartsByPredictingNothing) {
   const WorldModel model(small("space_time"), kGrid, fields(), {});
   const Input in;

@@ -30,4 +30,13 @@ inline std::map<int64_t, double> losses(const std::filesystem::path& run_directo
   return result;
 }
 
+/// The steps that have an evaluation, in order; one that has two comes twice.
+inline std::vector<int64_t> evaluated_steps(const std::filesystem::path& run_directory) {
+  std::vector<int64_t> steps;
+  for (const nlohmann::json& line : read_log(run_directory)) {
+    if (line.contains("eval/loss")) steps.push_back(line["step"]);
+  }
+  return steps;
+}
+
 }  // namespace praxino::testing

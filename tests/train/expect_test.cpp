@@ -51,8 +51,10 @@ TEST(Expect, BoundsAreExclusive) {
       2U);
 }
 
-std::string refusal(Expectation want, bool held_out = true, bool with_actions = true) {
+std::string refusal(Expectation want, bool held_out = true, bool with_actions = true,
+                    double max_minutes = 0) {
   RunConfig config;
+  config.run.max_minutes = max_minutes;
   config.run.steps = 100;
   config.eval.every = 20;
   config.eval.horizon = 4;
@@ -74,6 +76,7 @@ TEST(Expect, RefusesWhatIsNeverMeasured) {
   EXPECT_THAT(refusal({.metric = "eval/delta_psnr"}, true, false), HasSubstr("never measures"));
   EXPECT_THAT(refusal({.metric = "eval/loss"}, false), HasSubstr("nothing is held out"));
   EXPECT_THAT(refusal({.metric = "eval/loss", .at = 19}), HasSubstr("before the first evaluation"));
+  EXPECT_EQ(refusal({.metric = "eval/loss", .at = 19}, true, true, 8), "") << "may end before";
 }
 
 TEST(Expect, PassesOverTornLines) {

@@ -107,5 +107,17 @@ TEST_F(RunLogTest, DropsWhatACrashTore) {
   EXPECT_EQ(read_file(path_), whole);
 }
 
+TEST(RunLog, KnowsWhetherAStepHasAMetric) {
+  const TemporaryFolder run;
+  RunLog log(run / "log.jsonl", std::nullopt);
+  log.write(1, {{"train/loss", 0.5}});
+  log.write(12, {{"train/loss", 0.5}});
+  log.write(12, {{"eval/loss", 0.5}});
+  EXPECT_TRUE(log.holds(12, "eval/loss"));
+  EXPECT_TRUE(log.holds(1, "train/loss"));
+  EXPECT_FALSE(log.holds(1, "eval/loss"));
+  EXPECT_FALSE(log.holds(2, "train/loss"));
+}
+
 }  // namespace
 }  // namespace praxino

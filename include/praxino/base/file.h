@@ -18,8 +18,9 @@ std::string read_file(const std::filesystem::path& path, uint64_t limit = uint64
 /// sees the old bytes or the new ones, and after return the new ones survive a power cut.
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
 
-/// Makes the folder and its parents where they are missing, and sees that files can be made in it:
-/// for the start of a long work, so that its results find their place.
+/// Makes the folder and its parents where they are missing, and sees that this process may write
+/// into it: for the start of a long work, so that its results find their place. Empty: the current
+/// folder.
 void make_writable_folder(const std::filesystem::path& path);
 
 /// fsync of a directory, so that names created or renamed in it survive a power cut.

@@ -26,6 +26,10 @@ RunConfig load_run(const std::filesystem::path& path,
 RunConfig parse_run(std::string_view text, std::string_view name,
                     const std::vector<std::string>& overrides = {});
 
+/// config.yaml of a checkpoint, also of one that an earlier version wrote: keys that are gone are
+/// passed over, and a key that did not exist yet gets the value that stands for how it was then.
+RunConfig parse_stored_run(std::string_view text, std::string_view name);
+
 /// What one field's range cannot say: patch divides size, heads divide width, context + horizon,
 /// ...
 void check_run(const RunConfig& config, std::string_view name);

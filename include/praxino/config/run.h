@@ -174,6 +174,7 @@ struct ModelConfig {
   int64_t sinks = 0;
   int64_t registers = 2;
   double rope_base = 100.0;
+  bool input_scaling = true;
   bool temporal_preconditioning = true;
   bool activation_checkpointing = false;
 };
@@ -227,6 +228,10 @@ void visit_fields(Visitor& v, ModelConfig& c) {
   v(Field{.key = "registers", .about = "learned extra tokens a frame", .low = 0, .high = 256},
     c.registers);
   v(Field{.key = "rope_base", .about = "base of the rotary frequencies", .low = 1}, c.rope_base);
+  v(Field{.key = "input_scaling",
+          .about = "the noisy input enters as the best linear estimate of the clean one, so that "
+                   "pure noise enters as nothing"},
+    c.input_scaling);
   v(Field{.key = "temporal_preconditioning",
           .about = "prediction = a * input + b * previous frame + network, with two learned gates "
                    "a frame that depend on both signal levels"},

@@ -63,8 +63,8 @@ uint64_t episode_key(const SyntheticOptions& options, int64_t number);
 /// Writes the folder: dataset.yaml, README.md, and for each episode `episode_0000.mp4`,
 /// `.actions.csv` (where the world has actions) and `.truth.csv`. The folder appears by one rename
 /// when it is complete. A folder that exists and is not empty is refused; with `force` it is
-/// replaced, but only if make_dataset wrote everything in it. Gives up, leaving nothing behind,
-/// where throw_if_stopped() says so.
+/// replaced, but only if everything in it has a name that make_dataset gives. Gives up, leaving
+/// nothing behind, where throw_if_stopped() says so.
 void make_dataset(const SyntheticOptions& options, const std::filesystem::path& folder);
 
 }  // namespace praxino

@@ -29,7 +29,7 @@ EvalClips load_eval_clips(const RunConfig& config, std::shared_ptr<const Dataset
 struct EvalReport {
   /// "eval/psnr@1", "eval/psnr@1/low", "eval/psnr@1/high", ..., "eval/n". With @h: the frame h
   /// ahead, h = 1, 2, 4, ... and the horizon; without: the mean over the horizon. Metrics of
-  /// actions are absent where no clip has known actions or there is only one clip; SSIM where its
+  /// actions are absent where fewer than two clips have known actions; SSIM where its
   /// window does not fit.
   std::map<std::string, double> metrics;
   at::Tensor dream;                   // N T C Y X uint8: the true context, then what was imagined

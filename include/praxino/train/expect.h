@@ -15,7 +15,8 @@ std::vector<std::string> step_metric_names();
 
 /// Before training: throws praxino::Error (usage) for an expectation whose metric such a run never
 /// writes, or not by its step, with the name that may have been meant. held_out: there are clips to
-/// evaluate on; with_actions: the data set has action fields.
+/// evaluate on; with_actions: two of them have known actions. For a run without checkpoints: one
+/// that goes on may have measured already what it will not measure again.
 void check_expectations(const RunConfig& config, bool held_out, bool with_actions);
 
 /// Judges every expectation on a run's log.jsonl, so that resumes and repeated starts change

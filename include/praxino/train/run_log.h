@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,8 @@ class RunLog {
   /// One line, with one write. Numbers are the shortest text that reads back as the same double;
   /// NaN and infinities are null.
   void write(int64_t step, const Metrics& metrics);
+  /// Whether a line of that step has the metric.
+  bool holds(int64_t step, std::string_view metric) const;
   /// Before a checkpoint: a log that survives a power cut reaches as far as the checkpoint.
   void sync();
 

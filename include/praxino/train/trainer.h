@@ -38,6 +38,7 @@ class Trainer {
   const std::filesystem::path& directory() const;
 
  private:
+  int train_to_end();
   void step_or_save();
 
   struct State;
