@@ -41,9 +41,11 @@ find_package(CLI11 QUIET)
 find_package(nlohmann_json QUIET)
 if(PRAXINO_TESTS)
   find_package(GTest QUIET)
+  find_package(Boost QUIET COMPONENTS context)
   include(GoogleTest)
 else()
   set(GTest_FOUND TRUE)
+  set(Boost_FOUND TRUE)
 endif()
 praxino_require(
   "PkgConfig_FOUND=pkg-config=pkg-config"
@@ -54,7 +56,8 @@ praxino_require(
   "spdlog_FOUND=spdlog=libspdlog-dev"
   "CLI11_FOUND=CLI11=libcli11-dev"
   "nlohmann_json_FOUND=nlohmann-json=nlohmann-json3-dev"
-  "GTest_FOUND=GoogleTest=libgtest-dev libgmock-dev")
+  "GTest_FOUND=GoogleTest=libgtest-dev libgmock-dev"
+  "Boost_FOUND=Boost.Context=libboost-context-dev")
 find_package(LibTorch 2.11 REQUIRED)
 # Our own need for libcudart; the libraries of LibTorch find their companions by themselves.
 set(CMAKE_BUILD_RPATH ${LibTorch_RPATH})

@@ -1,0 +1,56 @@
+#pragma once
+// The one way to launch a kernel: a call of the runtime for the device, a loop over blocks and
+// threads on the CPU. Host code.
+
+#include <algorithm>
+
+#include "kernels/device/site.cuh"
+#include "kernels/launch.h"
+
+#if defined(__CUDACC__)
+#include <cuda_runtime_api.h>
+#endif
+
+namespace praxino::kernels::device {
+
+struct Grid {
+  const char* kernel;  // its name, for reports
+  int64_t blocks;
+  int threads;              // of a block
+  size_t shared_bytes = 0;  // of a block, at most 48 KiB
+};
+
+/// Queues kernel(params) on the stream. The parameters travel by value, at most 4 KiB.
+template <class Params>
+Status launch(void (*kernel)(Params), const Grid& grid, Params params,
+              [[maybe_unused]] Stream stream) {
+#if defined(__CUDACC__)
+  static_assert(cudaErrorInvalidValue == kRefused.code);
+  void* arguments[] = {&params};
+  return {cudaLaunchKernel(
+      reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(grid.blocks)),
+      dim3(static_cast<unsigned>(grid.threads)), arguments, grid.shared_bytes, stream)};
+#else
+  cpu::run({grid.kernel, grid.blocks, grid.threads, grid.shared_bytes}, [&] { kernel(params); });
+  return {};
+#endif
+}
+
+/// Blocks for `units` of independent work, each block taking every so many-th unit: enough to fill
+/// the device a few times over, so that the last round is short, and never more than there is work.
+inline int64_t blocks_for(int64_t units) {
+  constexpr int64_t kBlocksOfAMultiprocessor = 32;
+#if defined(__CUDACC__)
+  int device = 0, multiprocessors = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device) !=
+          cudaSuccess) {
+    multiprocessors = 1;  // the launch itself will return the error
+  }
+#else
+  const int multiprocessors = cpu::multiprocessors();
+#endif
+  return std::min(units, kBlocksOfAMultiprocessor * multiprocessors);
+}
+
+}  // namespace praxino::kernels::device

@@ -1,0 +1,140 @@
+#pragma once
+// Loads and stores, of global and shared memory alike. Kernels dereference no pointer themselves:
+// on the CPU these functions are where bounds, races and uninitialised reads are seen. Arithmetic
+// is in float whatever the element type.
+
+#include "kernels/bf16.h"
+#include "kernels/device/site.cuh"
+
+namespace praxino::kernels::device {
+
+/// N elements as floats.
+template <int N>
+struct Vector {
+  float v[N];
+};
+
+/// 16 bytes, the widest that one instruction moves on every architecture.
+struct alignas(16) Words {
+  uint32_t word[4];
+};
+
+template <class T>
+PRAXINO_DEVICE T load_raw(const T* from, [[maybe_unused]] Site site) {
+#if defined(__CUDACC__)
+  return *from;
+#else
+  T value;
+  cpu::read(from, &value, sizeof(T), site);
+  return value;
+#endif
+}
+
+template <class T>
+PRAXINO_DEVICE void store_raw(T* to, const T& value, [[maybe_unused]] Site site) {
+#if defined(__CUDACC__)
+  *to = value;
+#else
+  cpu::write(to, &value, sizeof(T), site);
+#endif
+}
+
+// Structs of four words would be moved word by word: the compiler vectorizes its own type alone.
+PRAXINO_DEVICE Words load_words(const void* from, [[maybe_unused]] Site site) {
+#if defined(__CUDACC__)
+  const uint4 raw = *static_cast<const uint4*>(from);
+  return {{raw.x, raw.y, raw.z, raw.w}};
+#else
+  return load_raw(static_cast<const Words*>(from), site);
+#endif
+}
+
+PRAXINO_DEVICE void store_words(void* to, const Words& words, [[maybe_unused]] Site site) {
+#if defined(__CUDACC__)
+  *static_cast<uint4*>(to) = make_uint4(words.word[0], words.word[1], words.word[2], words.word[3]);
+#else
+  store_raw(static_cast<Words*>(to), words, site);
+#endif
+}
+
+/// Two floats as bfloat16 in one word, the first in its lower half; rounds to nearest, ties to
+/// even.
+PRAXINO_DEVICE uint32_t pack_bf16(float first, float second) {
+#if defined(__CUDACC__)
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+  return word;
+#else
+  return to_bf16(first).bits | static_cast<uint32_t>(to_bf16(second).bits) << 16;
+#endif
+}
+
+PRAXINO_DEVICE float load(const float* from, Site site = PRAXINO_HERE) {
+  return load_raw(from, site);
+}
+PRAXINO_DEVICE float load(const Bf16* from, Site site = PRAXINO_HERE) {
+  return to_float(load_raw(from, site));
+}
+PRAXINO_DEVICE void store(float* to, float value, Site site = PRAXINO_HERE) {
+  store_raw(to, value, site);
+}
+PRAXINO_DEVICE void store(Bf16* to, float value, Site site = PRAXINO_HERE) {
+  store_raw(to, Bf16{static_cast<uint16_t>(pack_bf16(value, 0.0F))}, site);
+}
+
+/// N elements in 16-byte accesses: N is a multiple of 4, `from` aligned to 16 bytes.
+template <int N>
+PRAXINO_DEVICE Vector<N> load_vector(const float* from, Site site = PRAXINO_HERE) {
+  static_assert(N % 4 == 0);
+  Vector<N> to;
+  PRAXINO_UNROLL
+  for (int i = 0; i < N; i += 4) {
+    const Words words = load_words(from + i, site);
+    PRAXINO_UNROLL
+    for (int j = 0; j < 4; ++j) to.v[i + j] = float_of(words.word[j]);
+  }
+  return to;
+}
+
+/// The same for bfloat16: N is a multiple of 8.
+template <int N>
+PRAXINO_DEVICE Vector<N> load_vector(const Bf16* from, Site site = PRAXINO_HERE) {
+  static_assert(N % 8 == 0);
+  Vector<N> to;
+  PRAXINO_UNROLL
+  for (int i = 0; i < N; i += 8) {
+    const Words words = load_words(from + i, site);
+    PRAXINO_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      to.v[i + 2 * j] = float_of(words.word[j] << 16);
+      to.v[i + 2 * j + 1] = float_of(words.word[j] & 0xffff0000U);
+    }
+  }
+  return to;
+}
+
+template <int N>
+PRAXINO_DEVICE void store_vector(float* to, const Vector<N>& from, Site site = PRAXINO_HERE) {
+  static_assert(N % 4 == 0);
+  PRAXINO_UNROLL
+  for (int i = 0; i < N; i += 4) {
+    Words words;
+    PRAXINO_UNROLL
+    for (int j = 0; j < 4; ++j) words.word[j] = bits_of(from.v[i + j]);
+    store_words(to + i, words, site);
+  }
+}
+
+template <int N>
+PRAXINO_DEVICE void store_vector(Bf16* to, const Vector<N>& from, Site site = PRAXINO_HERE) {
+  static_assert(N % 8 == 0);
+  PRAXINO_UNROLL
+  for (int i = 0; i < N; i += 8) {
+    Words words;
+    PRAXINO_UNROLL
+    for (int j = 0; j < 4; ++j) words.word[j] = pack_bf16(from.v[i + 2 * j], from.v[i + 2 * j + 1]);
+    store_words(to + i, words, site);
+  }
+}
+
+}  // namespace praxino::kernels::device

@@ -1,0 +1,30 @@
+#pragma once
+// The words in which kernels are declared. The same source is compiled by nvcc for the device and,
+// as plain C++, for the CPU, where every access and every collective knows its call site.
+
+#if defined(__CUDACC__)
+#define PRAXINO_DEVICE __device__ __forceinline__
+/// Opens the declaration of a kernel whose blocks have at most `threads` threads.
+#define PRAXINO_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define PRAXINO_UNROLL _Pragma("unroll")
+#define PRAXINO_HERE \
+  {}
+#else
+#include <source_location>
+
+#include "kernels/device/on_cpu.h"
+#define PRAXINO_DEVICE inline
+#define PRAXINO_KERNEL(threads) void
+#define PRAXINO_UNROLL
+#define PRAXINO_HERE ::std::source_location::current()
+#endif
+
+namespace praxino::kernels::device {
+
+#if defined(__CUDACC__)
+struct Site {};
+#else
+using Site = std::source_location;
+#endif
+
+}  // namespace praxino::kernels::device

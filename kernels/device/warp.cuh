@@ -1,0 +1,51 @@
+#pragma once
+// Values that travel between the lanes of a warp. All lanes of `mask` must make the same call. A
+// shuffle orders no memory accesses: for those there is sync_warp().
+
+#include "kernels/bf16.h"
+#include "kernels/device/thread.cuh"
+
+namespace praxino::kernels::device {
+
+/// The value of lane ^ distance.
+PRAXINO_DEVICE float shuffle_xor(float value, int distance, uint32_t mask = kFullWarp,
+                                 [[maybe_unused]] Site site = PRAXINO_HERE) {
+#if defined(__CUDACC__)
+  return __shfl_xor_sync(mask, value, distance);
+#else
+  const uint32_t bits = bits_of(value);
+  return float_of(cpu::exchange(cpu::Collective::kShuffleXor, mask, bits, distance, site));
+#endif
+}
+
+/// The value of lane + distance; the lane's own where that is past the last.
+PRAXINO_DEVICE float shuffle_down(float value, int distance, uint32_t mask = kFullWarp,
+                                  [[maybe_unused]] Site site = PRAXINO_HERE) {
+#if defined(__CUDACC__)
+  return __shfl_down_sync(mask, value, static_cast<unsigned>(distance));
+#else
+  const uint32_t bits = bits_of(value);
+  return float_of(cpu::exchange(cpu::Collective::kShuffleDown, mask, bits, distance, site));
+#endif
+}
+
+/// The value of lane number `lane`.
+PRAXINO_DEVICE float shuffle(float value, int lane, uint32_t mask = kFullWarp,
+                             [[maybe_unused]] Site site = PRAXINO_HERE) {
+#if defined(__CUDACC__)
+  return __shfl_sync(mask, value, lane);
+#else
+  const uint32_t bits = bits_of(value);
+  return float_of(cpu::exchange(cpu::Collective::kShuffle, mask, bits, lane, site));
+#endif
+}
+
+/// The sum over aligned groups of `lanes` lanes (a power of two, at most 32), in every lane of the
+/// group and in the same order for all: equal bits.
+PRAXINO_DEVICE float group_sum(float value, int lanes, [[maybe_unused]] Site site = PRAXINO_HERE) {
+  for (int distance = lanes / 2; distance > 0; distance /= 2)
+    value += shuffle_xor(value, distance, kFullWarp, site);
+  return value;
+}
+
+}  // namespace praxino::kernels::device

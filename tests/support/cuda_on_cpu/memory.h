@@ -1,0 +1,98 @@
+#pragma once
+// The memory that emulated kernels see. Addresses lie in a range that no process can touch, as a
+// device's do: a kernel that dereferences a pointer itself crashes, and only accesses by way of the
+// device layer reach the bytes. Each access is checked: inside an allocation, aligned, initialised,
+// not under an unfinished asynchronous copy, and ordered after what other threads did.
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <source_location>
+#include <string>
+#include <vector>
+
+#include "support/cuda_on_cpu/clocks.h"
+
+namespace praxino::testing {
+
+/// Thrown at an access that breaks a rule: a sentence without its subject, such as "reads ...".
+struct MemoryViolation {
+  std::string text;
+};
+
+/// Who accesses memory, and when.
+struct Actor {
+  uint32_t launch;
+  int64_t block;
+  int thread;
+  const Clocks* clocks;
+};
+
+/// A mark that an access leaves on the bytes that it touched.
+struct Stamp {
+  uint32_t launch = 0;  // 0: none
+  uint32_t clock = 0;
+  int32_t block = 0;
+  int32_t thread = 0;
+};
+
+class Memory {
+ public:
+  Memory();
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  struct Options {
+    std::string name;
+    size_t granule = 1;  // bytes that are always accessed together
+    size_t skew = 0;     // bytes from an aligned address to the first
+    bool read_only = false;
+    int64_t block = -1;  // the block whose shared memory it is; -1: global
+  };
+  /// Bytes of NaN (all ones), not initialised. Returns the address that kernels see.
+  void* allocate(size_t bytes, const Options& options);
+  void release(const void* address);
+
+  /// The host's copies to and from an allocation. `fill` makes bytes initialised; bytes that no
+  /// one wrote are read as they are.
+  void fill(const void* address, const void* from, size_t bytes);
+  void fetch(const void* address, void* to, size_t bytes) const;
+
+  /// Accesses of a kernel. They throw MemoryViolation.
+  void read(const void* from, void* to, size_t bytes, const Actor& actor);
+  void write(void* to, const void* from, size_t bytes, const Actor& actor);
+
+  /// An asynchronous copy: between the two calls, nothing may touch the bytes.
+  void begin_copy(void* to, size_t bytes, const Actor& actor);
+  void finish_copy(void* to, const void* from, size_t bytes, const Actor& actor);
+
+ private:
+  struct Granule {
+    Stamp write;
+    Stamp reads[2];  // of threads that are not ordered among each other
+    bool initialised = false;
+    bool pending = false;
+  };
+  struct Allocation {
+    uintptr_t begin;
+    Options options;
+    std::vector<std::byte> bytes;
+    std::vector<Granule> granules;
+  };
+  struct Found {
+    Allocation& in;
+    size_t offset;
+  };
+
+  Found find(const void* address, size_t bytes, const Actor& actor, const char* verb);
+  Allocation& containing(const void* address) const;
+  template <class Visit>
+  static void each_granule(Found found, size_t bytes, Visit visit);
+
+  uintptr_t base_;
+  uintptr_t next_;
+  std::map<uintptr_t, Allocation> allocations_;  // by first address
+};
+
+}  // namespace praxino::testing
