@@ -10,6 +10,7 @@
 // added up in their order by a second pass. What is a chunk follows from the shape alone: the
 // result does not depend on the device.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/host_device.h"
@@ -52,6 +53,17 @@ constexpr PRAXINO_HOST_DEVICE RowTeam row_team(int64_t width, int warp_pieces) {
   int lanes = vectors > 32 * warp_pieces ? kRowThreads : 1;
   while (lanes < 32 && lanes < vectors) lanes *= 2;
   return {lanes, vectors > 2 * lanes ? 4 : vectors > lanes ? 2 : 1};
+}
+
+/// The team where 16-byte accesses may not be possible because pointers are not `aligned`.
+constexpr PRAXINO_HOST_DEVICE RowTeam team_for(int64_t width, int warp_pieces, bool aligned) {
+  return aligned ? row_team(width, warp_pieces) : RowTeam{kRowThreads, 0};
+}
+
+/// Bytes of shared memory for a row of sums of each of a block's teams: at most 32 KiB, and at
+/// least a float for each warp.
+constexpr PRAXINO_HOST_DEVICE size_t sums_bytes(const FrameRows& shape, RowTeam team) {
+  return sizeof(float) * static_cast<size_t>(shape.width * (kRowThreads / team.lanes));
 }
 
 /// The first column of a lane's piece; pieces whose column is not below the width do not exist.

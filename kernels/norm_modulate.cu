@@ -83,7 +83,10 @@ norm_modulate_any_kernel(NormModulate p) {
 }
 
 PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const NormModulateBackward& p) {
-  return {{p.grad_scale, p.grad_shift}, p.workspace, kSums, p.shape};
+  return {.results = {p.grad_scale, p.grad_shift},
+          .workspace = p.workspace,
+          .sums = kSums,
+          .shape = p.shape};
 }
 
 // A block a chunk: the gradient of x row by row, and the chunk's sums for scale and shift.
@@ -207,11 +210,6 @@ auto backward_kernel(RowTeam team) {
                           : norm_modulate_backward_kernel<T, 1, false>;
 }
 
-// Where pointers are not aligned, the path for any width serves.
-RowTeam team_for(int64_t width, int warp_pieces, bool aligned) {
-  return aligned ? row_team(width, warp_pieces) : RowTeam{kRowThreads, 0};
-}
-
 template <class T>
 Status launch_any_backward(const NormModulateBackward& p, Stream stream) {
   if (p.shape.rows() > 0) {
@@ -232,12 +230,9 @@ Status launch_backward(const NormModulateBackward& p, RowTeam team, Stream strea
   const bool is_float = p.element == Element::kFloat;
   if (team.pieces == 0)
     return is_float ? launch_any_backward<float>(p, stream) : launch_any_backward<Bf16>(p, stream);
-  // Rows of all teams: at least a float for each warp.
-  const size_t shared = sizeof(float) * static_cast<size_t>(p.shape.width) *
-                        static_cast<size_t>(kRowThreads / team.lanes);
   return launch(is_float ? backward_kernel<float>(team) : backward_kernel<Bf16>(team),
                 {"norm_modulate_backward", blocks_for(p.shape.frames * chunks_of_frame(p.shape)),
-                 kRowThreads, shared},
+                 kRowThreads, sums_bytes(p.shape, team)},
                 p, stream);
 }
 

@@ -39,11 +39,11 @@ PRAXINO_DEVICE void store_raw(T* to, const T& value, [[maybe_unused]] Site site)
 #endif
 }
 
-// Structs of four words would be moved word by word: the compiler vectorizes its own type alone.
+// The device moves one 16-byte integer: structs of four words are split, and not always put
+// together again.
 PRAXINO_DEVICE Words load_words(const void* from, [[maybe_unused]] Site site) {
 #if defined(__CUDACC__)
-  const uint4 raw = *static_cast<const uint4*>(from);
-  return {{raw.x, raw.y, raw.z, raw.w}};
+  return __builtin_bit_cast(Words, *static_cast<const unsigned __int128*>(from));
 #else
   return load_raw(static_cast<const Words*>(from), site);
 #endif
@@ -51,7 +51,7 @@ PRAXINO_DEVICE Words load_words(const void* from, [[maybe_unused]] Site site) {
 
 PRAXINO_DEVICE void store_words(void* to, const Words& words, [[maybe_unused]] Site site) {
 #if defined(__CUDACC__)
-  *static_cast<uint4*>(to) = make_uint4(words.word[0], words.word[1], words.word[2], words.word[3]);
+  *static_cast<unsigned __int128*>(to) = __builtin_bit_cast(unsigned __int128, words);
 #else
   store_raw(static_cast<Words*>(to), words, site);
 #endif

@@ -54,9 +54,9 @@ TEST(FrameRows, OddAndVeryWideRowsHaveNoTeam) {
 // In shared memory, all teams of a block lay a row of sums beside each other.
 TEST(FrameRows, TheSumsOfABlockFitSharedMemory) {
   for (int64_t width = 8; width <= 4096; width += 8) {
-    const int64_t floats = kRowThreads / row_team(width, kBackwardPieces).lanes * width;
-    EXPECT_LE(floats * 4, 48 * 1024) << width;
-    EXPECT_GE(floats, kRowThreads / 32) << width;
+    const size_t bytes = sums_bytes({1, 1, width}, row_team(width, kBackwardPieces));
+    EXPECT_LE(bytes, 32 * 1024) << width;
+    EXPECT_GE(bytes, kRowThreads / 32 * sizeof(float)) << width;
   }
 }
 

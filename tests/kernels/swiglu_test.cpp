@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "kernels/numbers.h"
 #include "support/cuda_on_cpu/cuda_on_cpu.h"
 
@@ -51,17 +53,17 @@ Results formula(const Doubles& ab, const Doubles& grad, size_t rows, size_t half
 
 struct Shape {
   int64_t rows, half;
-  size_t skew = 0;  // elements from an aligned address
+  std::array<size_t, 4> skew{};  // elements from aligned addresses: ab, grad, y, grad_ab
 };
 
 template <class T>
 Results kernel(const std::vector<T>& ab, const std::vector<T>& grad, Shape shape, uint64_t seed) {
   const size_t count = grad.size();
   CudaOnCpu cuda({.seed = seed});
-  const T* in = cuda.upload(ab, "ab", shape.skew);
-  const T* g = cuda.upload(grad, "grad", shape.skew);
-  T* y = cuda.allocate<T>(count, "y", shape.skew);
-  T* grad_ab = cuda.allocate<T>(2 * count, "grad_ab", shape.skew);
+  const T* in = cuda.upload(ab, "ab", shape.skew[0]);
+  const T* g = cuda.upload(grad, "grad", shape.skew[1]);
+  T* y = cuda.allocate<T>(count, "y", shape.skew[2]);
+  T* grad_ab = cuda.allocate<T>(2 * count, "grad_ab", shape.skew[3]);
   const Element element = kElementOf<T>;
   EXPECT_TRUE(launch_swiglu({in, y, shape.rows, shape.half, element}, nullptr).ok());
   EXPECT_TRUE(
@@ -105,7 +107,9 @@ TEST_P(SwiGluKernel, EqualsItsFormulaInBf16) { expect_kernel_equals_formula<Bf16
 INSTANTIATE_TEST_SUITE_P(Shapes, SwiGluKernel,
                          ::testing::Values(Shape{1, 1}, Shape{3, 1}, Shape{7, 8}, Shape{5, 31},
                                            Shape{13, 64}, Shape{3, 127}, Shape{11, 256},
-                                           Shape{2, 1000}, Shape{5, 1024}, Shape{4, 64, 1},
+                                           Shape{2, 1000}, Shape{5, 1024},
+                                           Shape{4, 64, {1, 0, 0, 0}}, Shape{4, 64, {0, 1, 0, 0}},
+                                           Shape{4, 64, {0, 0, 1, 0}}, Shape{4, 64, {0, 0, 0, 1}},
                                            Shape{4099, 8}));
 
 TEST(SwiGluKernels, GiveEqualBitsUnderEverySchedule) {

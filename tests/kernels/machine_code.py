@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""Assembles the kernels for one architecture and looks at the machine code.
+
+machine_code.py NVCC ARCHITECTURE SOURCE...
+
+A kernel must not spill, must not need more registers than listed, must not be a stub, and must move
+16 bytes an instruction where the list says so. Every kernel must be in the list. Without cuobjdump
+(beside nvcc or on the PATH) vector accesses are looked for in the PTX.
+"""
+
+import collections
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+# Pattern of the kernel, most registers of a thread, fewest 16-byte loads and stores. The limits lie
+# a little above what CUDA 13.0 needs for 8.0, 9.0 and 10.0f; where one is crossed, look at
+# occupancy.
+LIMITS = [
+    (r"add_chunks_kernel", 48, 0, 0),
+    (r"gate_add(_backward)?_any_kernel", 48, 0, 0),
+    (r"gate_add_kernel<.*, 1>", 48, 5, 2),
+    (r"gate_add_kernel<.*, 2>", 64, 10, 4),
+    (r"gate_add_kernel<.*, 4>", 80, 20, 8),
+    (r"gate_add_backward_kernel<.*, 1>", 72, 5, 1),
+    (r"gate_add_backward_kernel<.*, 2>", 96, 10, 2),
+    (r"gate_add_backward_kernel<.*, 4>", 160, 20, 4),
+    (r"norm_modulate_any_kernel", 48, 0, 0),
+    (r"norm_modulate_kernel<.*, 1, false>", 48, 6, 1),
+    (r"norm_modulate_kernel<.*, 2, (true|false)>", 64, 12, 2),
+    (r"norm_modulate_kernel<.*, 4, (true|false)>", 80, 24, 4),
+    (r"norm_modulate_backward_any_kernel", 56, 0, 0),
+    (r"norm_modulate_backward_sums_kernel", 56, 0, 0),
+    (r"norm_modulate_backward_kernel<.*, 1, (true|false)>", 80, 5, 2),
+    (r"norm_modulate_backward_kernel<.*, 2, (true|false)>", 128, 10, 4),
+    (r"norm_modulate_backward_kernel<.*, 4, true>", 224, 20, 8),
+    (r"swiglu(_backward)?_kernel<.*, 1>", 32, 0, 0),
+    (r"swiglu_kernel<.*, [48]>", 40, 2, 1),
+    (r"swiglu_backward_kernel<.*, [48]>", 48, 3, 2),
+]
+FEWEST_REGISTERS = 10  # a body that was compiled out for the architecture has about four
+
+
+def output_of(command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def readable(name):
+    """The kernel's name without namespaces."""
+    name = output_of(["c++filt", name]).strip()
+    return re.sub(r"praxino::kernels::|\(anonymous namespace\)::", "", name)
+
+
+def resources(log):
+    """Of ptxas -v: kernel -> (registers, bytes spilled)."""
+    pattern = re.compile(r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, "
+                         r"(\d+) bytes spill loads.*?Used (\d+) registers", re.S)
+    return {name: (int(registers), int(stores) + int(loads))
+            for name, stores, loads, registers in pattern.findall(log)}
+
+
+def instructions(text, heading, loads, stores, local):
+    """Kernel -> how many 16-byte loads, 16-byte stores and accesses to local memory it has."""
+    counts = {}
+    for part in re.split(heading, text)[1:]:
+        name = re.match(r"\w+", part).group()
+        counts[name] = collections.Counter(
+            load=len(re.findall(loads, part)), store=len(re.findall(stores, part)),
+            local=len(re.findall(local, part)))
+    return counts
+
+
+def disassemble(nvcc, architecture, source, cubin):
+    beside = pathlib.Path(nvcc).with_name("cuobjdump")
+    cuobjdump = str(beside) if beside.exists() else shutil.which("cuobjdump")
+    if cuobjdump:
+        return instructions(output_of([cuobjdump, "-sass", str(cubin)]), r"Function : ",
+                            r"\bLDG\.E\S*\.128", r"\bSTG\.E\S*\.128", r"\b(?:LDL|STL)\b")
+    ptx = cubin.with_suffix(".ptx")
+    output_of(compile_command(nvcc, "compute_" + architecture, source) + ["-ptx", "-o", str(ptx)])
+    return instructions(ptx.read_text(encoding="utf-8"), r"\.entry ",
+                        r"\bld\.global\.v4", r"\bst\.global\.v4", r"\b(?:ld|st)\.local")
+
+
+def compile_command(nvcc, target, source):
+    root = pathlib.Path(__file__).resolve().parents[2]
+    return [nvcc, "-std=c++20", "-O3", "-DNDEBUG", f"-I{root}", f"-arch={target}", source]
+
+
+def complaints(name, used, seen):
+    registers, spilled = used
+    rows = [row for row in LIMITS if re.search(rf"(?<!\w){row[0]}", name)]
+    if len(rows) != 1:
+        yield f"{len(rows)} rows of LIMITS describe it, not one"
+        return
+    _, most, loads, stores = rows[0]
+    if registers > most:
+        yield f"{registers} registers, {most} allowed"
+    if registers < FEWEST_REGISTERS:
+        yield f"{registers} registers: a stub"
+    if spilled or seen["local"]:
+        yield f"{spilled} bytes spilled, {seen['local']} accesses to local memory"
+    if seen["load"] < loads or seen["store"] < stores:
+        yield f"fewer than {loads} loads and {stores} stores of 16 bytes"
+
+
+def main():
+    if len(sys.argv) < 4:
+        raise SystemExit("usage: machine_code.py NVCC ARCHITECTURE SOURCE...")
+    nvcc, architecture, *sources = sys.argv[1:]
+    wrong = kernels = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for source in sources:
+            cubin = pathlib.Path(folder) / (pathlib.Path(source).stem + ".cubin")
+            log = output_of(compile_command(nvcc, "sm_" + architecture, source) +
+                            ["-Xptxas", "-v", "-cubin", "-o", str(cubin)])
+            code = disassemble(nvcc, architecture, source, cubin)
+            for mangled, used in sorted(resources(log).items()):
+                name = readable(mangled)
+                seen = code[mangled]
+                print(f"sm_{architecture} {name}: {used[0]} registers, {used[1]} bytes spilled, "
+                      f"{seen['load']} loads and {seen['store']} stores of 16 bytes")
+                kernels += 1
+                for text in complaints(name, used, seen):
+                    print(f"  WRONG: {text}")
+                    wrong += 1
+    if not kernels:
+        raise SystemExit("no kernel found")
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
