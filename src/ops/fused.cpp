@@ -1,11 +1,12 @@
-// The fused operations as autograd functions: CPU loops where the tensors are on the CPU, the
-// formulas elsewhere.
+// The fused operations as autograd functions: CPU loops where the tensors are on the CPU, kernels
+// where they are on a GPU that runs them, the formulas elsewhere.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "fused_cpu.h"
+#include "fused_cuda.h"
 #include "praxino/ops/norm.h"
 
 namespace praxino::ops {
@@ -203,18 +204,27 @@ struct NormRotate : Function<NormRotate> {
 
 Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
                      at::ScalarType dtype) {
-  if (!fusable(x)) return formula::norm_modulate(x, scale, shift, dtype);
-  return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
+  if (fusable(x)) return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::norm_modulate(x, scale, shift, dtype)) return *y;
+  }
+  return formula::norm_modulate(x, scale, shift, dtype);
 }
 
 Tensor gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
-  if (!fusable(x)) return formula::gate_add(x, gate, branch);
-  return GateAdd::apply(x, gate, branch);
+  if (fusable(x)) return GateAdd::apply(x, gate, branch);
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::gate_add(x, gate, branch)) return *y;
+  }
+  return formula::gate_add(x, gate, branch);
 }
 
 Tensor swiglu(const Tensor& ab) {
-  if (!fusable(ab)) return formula::swiglu(ab);
-  return SwiGlu::apply(ab);
+  if (fusable(ab)) return SwiGlu::apply(ab);
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::swiglu(ab)) return *y;
+  }
+  return formula::swiglu(ab);
 }
 
 Tensor norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos, const Tensor& sin) {

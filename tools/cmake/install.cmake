@@ -10,6 +10,10 @@ install(TARGETS praxino_cli RUNTIME)
 install(TARGETS praxino praxino_headers ${modules} EXPORT praxinoTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(PRAXINO_CUDA)  # what the operations launch
+  install(TARGETS praxino_kernels EXPORT praxinoTargets
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(EXPORT praxinoTargets NAMESPACE praxino:: DESTINATION ${package})
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/praxinoConfig.cmake.in

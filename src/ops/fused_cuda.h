@@ -1,0 +1,24 @@
+#pragma once
+// The fused operations on a GPU, as autograd functions around the kernels of kernels/. Arguments
+// and results as in praxino/ops/norm.h. Each returns nothing where its kernel does not serve (no
+// GPU that runs it, another type, a shape out of its range, no elements): the formula does then.
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+namespace praxino::ops::cuda {
+
+#if defined(PRAXINO_CUDA)
+inline constexpr bool kBuilt = true;
+#else
+inline constexpr bool kBuilt = false;
+#endif
+
+std::optional<at::Tensor> norm_modulate(const at::Tensor& x, const at::Tensor& scale,
+                                        const at::Tensor& shift, at::ScalarType dtype);
+std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
+                                   const at::Tensor& branch);
+std::optional<at::Tensor> swiglu(const at::Tensor& ab);
+
+}  // namespace praxino::ops::cuda

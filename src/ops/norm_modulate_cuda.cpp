@@ -1,0 +1,74 @@
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "fused_cuda.h"
+#include "kernels/norm_modulate.h"
+#include "launch_cuda.h"
+
+namespace praxino::ops::cuda {
+namespace {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr int kSums = 2;  // over the tokens of a frame: for scale and for shift
+
+struct NormModulate : torch::autograd::Function<NormModulate> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& scale_in,
+                        const Tensor& shift_in, int64_t dtype) {
+    const Tensor x = x_in.contiguous(), scale = scale_in.contiguous(),
+                 shift = shift_in.contiguous();
+    const Launching launching(x);
+    const Tensor y = at::empty(x.sizes(), x.options().dtype(static_cast<at::ScalarType>(dtype)));
+    const kernels::FrameRows shape = frame_rows(x);
+    const Tensor inverse = at::empty({shape.rows()}, x.options());
+    const kernels::NormModulate p{.x = x.const_data_ptr<float>(),
+                                  .scale = scale.const_data_ptr<float>(),
+                                  .shift = shift.const_data_ptr<float>(),
+                                  .y = y.mutable_data_ptr(),
+                                  .inverse = inverse.mutable_data_ptr<float>(),
+                                  .shape = shape,
+                                  .element = *element_of(y.scalar_type())};
+    Launching::check(kernels::launch_norm_modulate(p, launching.stream()), "norm_modulate");
+    ctx->save_for_backward({x, scale, inverse});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &scale = saved[1], &inverse = saved[2];
+    const Tensor grad = grads[0].contiguous();
+    const Launching launching(x);
+    const kernels::FrameRows shape = frame_rows(x);
+    const Tensor grad_x = at::empty_like(x), grad_scale = at::empty_like(scale),
+                 grad_shift = at::empty_like(scale),
+                 workspace = at::empty({kernels::chunk_workspace(shape, kSums)}, x.options());
+    const kernels::NormModulateBackward p{.x = x.const_data_ptr<float>(),
+                                          .scale = scale.const_data_ptr<float>(),
+                                          .inverse = inverse.const_data_ptr<float>(),
+                                          .grad = grad.const_data_ptr(),
+                                          .grad_x = grad_x.mutable_data_ptr<float>(),
+                                          .grad_scale = grad_scale.mutable_data_ptr<float>(),
+                                          .grad_shift = grad_shift.mutable_data_ptr<float>(),
+                                          .workspace = workspace.mutable_data_ptr<float>(),
+                                          .shape = shape,
+                                          .element = *element_of(grad.scalar_type())};
+    Launching::check(kernels::launch_norm_modulate_backward(p, launching.stream()),
+                     "norm_modulate backward");
+    return {grad_x, grad_scale, grad_shift, Tensor()};
+  }
+};
+
+}  // namespace
+
+std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
+                                    at::ScalarType dtype) {
+  const bool floats = x.scalar_type() == at::kFloat && scale.scalar_type() == at::kFloat &&
+                      shift.scalar_type() == at::kFloat;
+  if (!floats || !element_of(dtype) || !on_capable_gpu(x)) return std::nullopt;
+  if (!kernels::in_range(frame_rows(x))) return std::nullopt;
+  return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
+}
+
+}  // namespace praxino::ops::cuda

@@ -1,0 +1,107 @@
+// The kernels on a real GPU against the formulas. Without one, all of this skips; the same kernels
+// run on the CPU in tests/kernels.
+#include "ops/fused_cuda.h"
+#include "kernels/device_info.h"
+#include "praxino/ops/norm.h"
+#include "support/tensors.h"
+
+namespace praxino::ops {
+namespace {
+
+using testing::gradients;
+using testing::normal;
+using testing::relative_error;
+using Inputs = std::vector<at::Tensor>;
+
+struct Shape {
+  int64_t b, t, n, d;
+};
+
+// Beside test shapes: widths of each way to spread a row, and frames of several chunks.
+const std::vector<Shape>& shapes() {
+  static const std::vector<Shape> list = {{1, 1, 1, 1},     {2, 3, 5, 16},   {3, 2, 7, 33},
+                                          {1, 4, 50, 64},   {2, 2, 130, 72}, {2, 3, 67, 256},
+                                          {1, 2, 33, 1024}, {1, 2, 9, 2048}, {1, 1, 3, 5000}};
+  return list;
+}
+
+class FusedCuda : public ::testing::TestWithParam<at::ScalarType> {
+ protected:
+  void SetUp() override {
+    int count = 0;
+    const kernels::Status status = kernels::device_count(count);
+    if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << kernels::status_text(status);
+  }
+  // fp32: rounding of sums in another order. bf16: half a unit in the last of 8 bits.
+  double tolerance() const { return GetParam() == at::kFloat ? 2e-5 : 8e-3; }
+  at::Tensor tokens(const Shape& s, uint64_t seed) const {
+    return normal({s.b, s.t, s.n, s.d}, seed);
+  }
+  at::Tensor frames(const Shape& s, uint64_t seed) const { return normal({s.b, s.t, s.d}, seed); }
+
+  // `kernel` gives a result, the formula's, with the gradient of every input; the gradients of a
+  // hundred repetitions are equal bits.
+  void expect_equal(const testing::Function& kernel, const testing::Function& formula,
+                    const Inputs& inputs) const {
+    const at::Tensor want = formula(inputs), weight = normal(want.sizes(), 99);
+    EXPECT_LT(relative_error(kernel(inputs), want), tolerance());
+    const auto got_gradients = gradients(kernel, inputs, weight);
+    const auto want_gradients = gradients(formula, inputs, weight);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      EXPECT_LT(relative_error(got_gradients[i], want_gradients[i]), tolerance()) << "input " << i;
+    for (int repetition = 0; repetition < 100; ++repetition) {
+      const auto again = gradients(kernel, inputs, weight);
+      for (size_t i = 0; i < inputs.size(); ++i)
+        ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
+    }
+  }
+};
+
+at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
+
+TEST_P(FusedCuda, NormModulateEqualsItsFormula) {
+  for (const Shape& shape : shapes()) {
+    expect_equal(
+        [&](const Inputs& in) {
+          return cuda::norm_modulate(gpu(in[0]), gpu(in[1]), gpu(in[2]), GetParam()).value().cpu();
+        },
+        [&](const Inputs& in) {
+          return formula::norm_modulate(gpu(in[0]), gpu(in[1]), gpu(in[2]), GetParam()).cpu();
+        },
+        {tokens(shape, 1), frames(shape, 2), frames(shape, 3)});
+  }
+}
+
+TEST_P(FusedCuda, GateAddEqualsItsFormula) {
+  for (const Shape& shape : shapes()) {
+    expect_equal(
+        [&](const Inputs& in) {
+          return cuda::gate_add(gpu(in[0]), gpu(in[1]), gpu(in[2]).to(GetParam())).value().cpu();
+        },
+        [&](const Inputs& in) {
+          return formula::gate_add(gpu(in[0]), gpu(in[1]), gpu(in[2]).to(GetParam())).cpu();
+        },
+        {tokens(shape, 1), frames(shape, 2), tokens(shape, 3)});
+  }
+}
+
+TEST_P(FusedCuda, SwiGluEqualsItsFormula) {
+  for (const Shape& shape : shapes()) {
+    expect_equal(
+        [&](const Inputs& in) { return cuda::swiglu(gpu(in[0]).to(GetParam())).value().cpu(); },
+        [&](const Inputs& in) { return formula::swiglu(gpu(in[0]).to(GetParam())).cpu(); },
+        {normal({shape.b, shape.t, shape.n, 2 * shape.d}, 4) * 4});
+  }
+}
+
+TEST_P(FusedCuda, ServeOnlyWhatTheyKnow) {
+  EXPECT_FALSE(cuda::swiglu(gpu(normal({4, 8})).to(at::kDouble)).has_value());
+  EXPECT_FALSE(cuda::swiglu(gpu(normal({0, 8})).to(GetParam())).has_value());
+  EXPECT_FALSE(cuda::swiglu(normal({4, 8}).to(GetParam())).has_value());
+  EXPECT_EQ(swiglu(gpu(normal({0, 8})).to(GetParam())).size(1), 4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, FusedCuda, ::testing::Values(at::kFloat, at::kBFloat16));
+
+}  // namespace
+}  // namespace praxino::ops
