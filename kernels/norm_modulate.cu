@@ -12,13 +12,8 @@ namespace {
 
 using namespace device;
 
-constexpr float kEpsilon = 1e-6F;
 constexpr int kSums = 2;  // the gradients of scale and shift
 constexpr int kWarps = kRowThreads / kWarp;
-
-PRAXINO_DEVICE float inverse_rms(float sum_of_squares, int64_t width) {
-  return rsqrt_fast(sum_of_squares / static_cast<float>(width) + kEpsilon);
-}
 
 // Rows in registers.
 template <class T, int kPieces, bool kWholeBlock>

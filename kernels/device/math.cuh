@@ -2,6 +2,8 @@
 // Arithmetic for which the device has an instruction that is faster than the standard library's
 // function and less exact: about 1e-7 relative error each.
 
+#include <cstdint>
+
 #include "kernels/device/site.cuh"
 
 #if !defined(__CUDACC__)
@@ -46,6 +48,11 @@ PRAXINO_DEVICE float reciprocal_fast(float x) {
 /// 1 / (1 + e^-x); NaN stays NaN.
 PRAXINO_DEVICE float sigmoid_fast(float x) {
   return reciprocal_fast(1.0F + exp2_fast(x * -1.44269504F));
+}
+
+/// What RMSNorm multiplies by: 1 / sqrt(mean of squares + 1e-6).
+PRAXINO_DEVICE float inverse_rms(float sum_of_squares, int64_t width) {
+  return rsqrt_fast(sum_of_squares / static_cast<float>(width) + 1e-6F);
 }
 
 }  // namespace praxino::kernels::device

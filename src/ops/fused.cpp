@@ -228,8 +228,11 @@ Tensor swiglu(const Tensor& ab) {
 }
 
 Tensor norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos, const Tensor& sin) {
-  if (!fusable(x) || x.size(3) > kMaxHeadWidth) return formula::norm_rotate(x, gain, cos, sin);
-  return NormRotate::apply(x, gain, cos, sin);
+  if (fusable(x) && x.size(3) <= kMaxHeadWidth) return NormRotate::apply(x, gain, cos, sin);
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::norm_rotate(x, gain, cos, sin)) return *y;
+  }
+  return formula::norm_rotate(x, gain, cos, sin);
 }
 
 }  // namespace praxino::ops

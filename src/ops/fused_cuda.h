@@ -20,5 +20,7 @@ std::optional<at::Tensor> norm_modulate(const at::Tensor& x, const at::Tensor& s
 std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
                                    const at::Tensor& branch);
 std::optional<at::Tensor> swiglu(const at::Tensor& ab);
+std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
+                                      const at::Tensor& cos, const at::Tensor& sin);
 
 }  // namespace praxino::ops::cuda

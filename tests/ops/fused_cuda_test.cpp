@@ -94,6 +94,22 @@ TEST_P(FusedCuda, SwiGluEqualsItsFormula) {
   }
 }
 
+TEST_P(FusedCuda, NormRotateEqualsItsFormula) {
+  for (const Shape& shape : {Shape{2, 5, 3, 16}, Shape{3, 7, 2, 34}, Shape{4, 130, 3, 64},
+                             Shape{2, 33, 5, 128}, Shape{1, 3, 2, 512}, Shape{1, 2, 2, 520}}) {
+    const at::Tensor cos = gpu(normal({shape.t, shape.d / 2}, 7)),
+                     sin = gpu(normal({shape.t, shape.d / 2}, 8));
+    expect_equal(
+        [&](const Inputs& in) {
+          return cuda::norm_rotate(gpu(in[0]).to(GetParam()), gpu(in[1]), cos, sin).value().cpu();
+        },
+        [&](const Inputs& in) {
+          return formula::norm_rotate(gpu(in[0]).to(GetParam()), gpu(in[1]), cos, sin).cpu();
+        },
+        {tokens(shape, 5), normal({shape.d}, 6)});
+  }
+}
+
 TEST_P(FusedCuda, ServeOnlyWhatTheyKnow) {
   EXPECT_FALSE(cuda::swiglu(gpu(normal({4, 8})).to(at::kDouble)).has_value());
   EXPECT_FALSE(cuda::swiglu(gpu(normal({0, 8})).to(GetParam())).has_value());

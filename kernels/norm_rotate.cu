@@ -1,0 +1,269 @@
+#include "kernels/norm_rotate.h"
+
+#include "kernels/chunk_sums.h"
+#include "kernels/device/launch.cuh"
+#include "kernels/device/math.cuh"
+#include "kernels/device/memory.cuh"
+#include "kernels/device/reduce_teams.cuh"
+#include "kernels/device/team.cuh"
+
+namespace praxino::kernels {
+namespace {
+
+using namespace device;
+
+constexpr int kWarps = kRowThreads / kWarp;
+using Vec = Vector<kRowVector>;
+
+// A thread holds neighbouring elements of the first half of a head, and those of the second half
+// that rotate with them.
+RowTeam pair_team(int64_t width, bool aligned) {
+  const RowTeam team = team_for(width / 2, 1, aligned);
+  return team.lanes <= kWarp ? team : RowTeam{kRowThreads, 0};
+}
+
+template <class T>
+PRAXINO_KERNEL(kRowThreads)
+norm_rotate_kernel(NormRotate p) {
+  const int width = static_cast<int>(p.shape.width), half = width / 2;
+  const int lanes = row_team(half, 1).lanes, teams = kRowThreads / lanes;
+  const int column = row_column(thread_index() % lanes, 0, lanes);
+  const bool holds = column < half;
+  Vec gain1 = {}, gain2 = {};
+  if (holds) {
+    gain1 = load_vector<kRowVector>(p.gain + column);
+    gain2 = load_vector<kRowVector>(p.gain + half + column);
+  }
+  const int64_t rows = p.shape.all().rows();
+  for (int64_t first = block_index() * teams; first < rows; first += grid_blocks() * teams) {
+    const int64_t row = first + thread_index() / lanes;
+    const bool works = holds && row < rows;
+    const int64_t at = row * width + column;
+    Vec x1 = {}, x2 = {};
+    float squares = 0;
+    if (works) {
+      x1 = load_vector<kRowVector>(static_cast<const T*>(p.x) + at);
+      x2 = load_vector<kRowVector>(static_cast<const T*>(p.x) + at + half);
+      PRAXINO_UNROLL
+      for (int i = 0; i < kRowVector; ++i) squares += x1.v[i] * x1.v[i] + x2.v[i] * x2.v[i];
+    }
+    const float inverse = inverse_rms(group_sum(squares, lanes), width);
+    if (!works) continue;
+    if (column == 0) store(p.inverse + row, inverse);
+    const int64_t angle = p.shape.position(row) * half + column;
+    const Vec c = load_vector<kRowVector>(p.cos + angle);
+    const Vec s = load_vector<kRowVector>(p.sin + angle);
+    PRAXINO_UNROLL
+    for (int i = 0; i < kRowVector; ++i) {
+      const float a = x1.v[i] * inverse * gain1.v[i], b = x2.v[i] * inverse * gain2.v[i];
+      x1.v[i] = a * c.v[i] - b * s.v[i];
+      x2.v[i] = b * c.v[i] + a * s.v[i];
+    }
+    store_vector(static_cast<T*>(p.y) + at, x1);
+    store_vector(static_cast<T*>(p.y) + at + half, x2);
+  }
+}
+
+// Any width, a block a row.
+template <class T>
+PRAXINO_KERNEL(kRowThreads)
+norm_rotate_any_kernel(NormRotate p) {
+  const int64_t width = p.shape.width, half = width / 2;
+  for (int64_t row = block_index(); row < p.shape.all().rows(); row += grid_blocks()) {
+    const T* x = static_cast<const T*>(p.x) + row * width;
+    T* y = static_cast<T*>(p.y) + row * width;
+    float squares = 0;
+    for (int64_t i = thread_index(); i < width; i += kRowThreads) {
+      const float value = load(x + i);
+      squares += value * value;
+    }
+    const float inverse = inverse_rms(team_sum<true>(squares, kRowThreads, shared_floats()), width);
+    if (thread_index() == 0) store(p.inverse + row, inverse);
+    const int64_t angle = p.shape.position(row) * half;
+    for (int64_t i = thread_index(); i < half; i += kRowThreads) {
+      const float a = load(x + i) * inverse * load(p.gain + i);
+      const float b = load(x + half + i) * inverse * load(p.gain + half + i);
+      const float c = load(p.cos + angle + i), s = load(p.sin + angle + i);
+      store(y + i, a * c - b * s);
+      store(y + half + i, b * c + a * s);
+    }
+  }
+}
+
+PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const NormRotateBackward& p) {
+  return {.results = {p.grad_gain}, .workspace = p.workspace, .sums = 1, .shape = p.shape.all()};
+}
+
+// A block a chunk: the gradient of x row by row, and the chunk's sum for the gain.
+template <class T>
+PRAXINO_KERNEL(kRowThreads)
+norm_rotate_backward_kernel(NormRotateBackward p) {
+  const FrameRows shape = p.shape.all();
+  const int width = static_cast<int>(shape.width), half = width / 2;
+  const int lanes = row_team(half, 1).lanes, teams = kRowThreads / lanes;
+  const int column = row_column(thread_index() % lanes, 0, lanes);
+  const bool holds = column < half;
+  const float mean = 1.0F / static_cast<float>(width);
+  Vec gain1 = {}, gain2 = {};
+  if (holds) {
+    gain1 = load_vector<kRowVector>(p.gain + column);
+    gain2 = load_vector<kRowVector>(p.gain + half + column);
+  }
+  const int64_t chunks = shape.frames * chunks_of_frame(shape);
+  for (int64_t number = block_index(); number < chunks; number += grid_blocks()) {
+    const Chunk chunk = chunk_at(number, shape);
+    Vec sum1[1] = {}, sum2[1] = {};
+    for (int64_t first = chunk.begin; first < chunk.end; first += teams) {
+      const int64_t row = first + thread_index() / lanes;
+      const bool works = holds && row < chunk.end;
+      const int64_t at = row * width + column;
+      Vec x1 = {}, x2 = {}, g1 = {}, g2 = {};
+      float inverse = 0, projection = 0;
+      if (works) {
+        const int64_t angle = p.shape.position(row) * half + column;
+        const Vec c = load_vector<kRowVector>(p.cos + angle);
+        const Vec s = load_vector<kRowVector>(p.sin + angle);
+        inverse = load(p.inverse + row);
+        x1 = load_vector<kRowVector>(static_cast<const T*>(p.x) + at);
+        x2 = load_vector<kRowVector>(static_cast<const T*>(p.x) + at + half);
+        g1 = load_vector<kRowVector>(static_cast<const T*>(p.grad) + at);
+        g2 = load_vector<kRowVector>(static_cast<const T*>(p.grad) + at + half);
+        PRAXINO_UNROLL
+        for (int i = 0; i < kRowVector; ++i) {
+          const float a = g1.v[i] * c.v[i] + g2.v[i] * s.v[i];
+          const float b = g2.v[i] * c.v[i] - g1.v[i] * s.v[i];
+          x1.v[i] *= inverse;
+          x2.v[i] *= inverse;
+          sum1[0].v[i] += a * x1.v[i];
+          sum2[0].v[i] += b * x2.v[i];
+          g1.v[i] = a * gain1.v[i];
+          g2.v[i] = b * gain2.v[i];
+          projection += g1.v[i] * x1.v[i] + g2.v[i] * x2.v[i];
+        }
+      }
+      projection = group_sum(projection, lanes) * mean;
+      if (!works) continue;
+      PRAXINO_UNROLL
+      for (int i = 0; i < kRowVector; ++i) {
+        g1.v[i] = inverse * (g1.v[i] - x1.v[i] * projection);
+        g2.v[i] = inverse * (g2.v[i] - x2.v[i] * projection);
+      }
+      store_vector(static_cast<T*>(p.grad_x) + at, g1);
+      store_vector(static_cast<T*>(p.grad_x) + at + half, g2);
+    }
+    float* to = chunk_row(sums_of(p), number, 0);
+    reduce_teams(sum1, lanes, half, shared_floats(), to);
+    reduce_teams(sum2, lanes, half, shared_floats(), to + half);
+  }
+}
+
+// The gradient before the rotation, of element i of a head.
+template <class T>
+PRAXINO_DEVICE float unrotated(const NormRotateBackward& p, int64_t row, int64_t i,
+                               Site site = PRAXINO_HERE) {
+  const int64_t half = p.shape.width / 2, pair = i < half ? i : i - half;
+  const T* grad = static_cast<const T*>(p.grad) + row * p.shape.width;
+  const int64_t angle = p.shape.position(row) * half + pair;
+  const float c = load(p.cos + angle, site), s = load(p.sin + angle, site);
+  const float g1 = load(grad + pair, site), g2 = load(grad + half + pair, site);
+  return i < half ? g1 * c + g2 * s : g2 * c - g1 * s;
+}
+
+// Any width, a block a row: the gradient of x.
+template <class T>
+PRAXINO_KERNEL(kRowThreads)
+norm_rotate_backward_any_kernel(NormRotateBackward p) {
+  const int64_t width = p.shape.width;
+  for (int64_t row = block_index(); row < p.shape.all().rows(); row += grid_blocks()) {
+    const T* x = static_cast<const T*>(p.x) + row * width;
+    const float inverse = load(p.inverse + row);
+    float projection = 0;
+    for (int64_t i = thread_index(); i < width; i += kRowThreads)
+      projection += unrotated<T>(p, row, i) * load(p.gain + i) * load(x + i) * inverse;
+    projection = team_sum<true>(projection, kRowThreads, shared_floats());
+    projection /= static_cast<float>(width);
+    for (int64_t i = thread_index(); i < width; i += kRowThreads) {
+      const float scaled = unrotated<T>(p, row, i) * load(p.gain + i);
+      store(static_cast<T*>(p.grad_x) + row * width + i,
+            inverse * (scaled - load(x + i) * inverse * projection));
+    }
+  }
+}
+
+// Any width, a thread a column of a chunk: the sum for the gain.
+template <class T>
+PRAXINO_KERNEL(kRowThreads)
+norm_rotate_backward_sums_kernel(NormRotateBackward p) {
+  const FrameRows shape = p.shape.all();
+  const int64_t columns = shape.frames * chunks_of_frame(shape) * shape.width;
+  for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
+       i += grid_blocks() * kRowThreads) {
+    const int64_t number = i / shape.width, column = i - number * shape.width;
+    const Chunk chunk = chunk_at(number, shape);
+    float sum = 0;
+    for (int64_t row = chunk.begin; row < chunk.end; ++row) {
+      const float x = load(static_cast<const T*>(p.x) + row * shape.width + column);
+      sum += unrotated<T>(p, row, column) * x * load(p.inverse + row);
+    }
+    store(chunk_row(sums_of(p), number, 0) + column, sum);
+  }
+}
+
+template <class T>
+Status launch_any_backward(const NormRotateBackward& p, Stream stream) {
+  const FrameRows shape = p.shape.all();
+  if (shape.rows() > 0) {
+    const Status status = launch(
+        norm_rotate_backward_any_kernel<T>,
+        {"norm_rotate_backward_any", blocks_for(shape.rows()), kRowThreads, kWarps * sizeof(float)},
+        p, stream);
+    if (!status.ok()) return status;
+  }
+  const int64_t columns = shape.frames * chunks_of_frame(shape) * shape.width;
+  return launch(norm_rotate_backward_sums_kernel<T>,
+                {"norm_rotate_backward_sums", blocks_for((columns + kRowThreads - 1) / kRowThreads),
+                 kRowThreads},
+                p, stream);
+}
+
+Status launch_backward(const NormRotateBackward& p, RowTeam team, Stream stream) {
+  const FrameRows shape = p.shape.all();
+  const bool is_float = p.element == Element::kFloat;
+  if (team.pieces == 0)
+    return is_float ? launch_any_backward<float>(p, stream) : launch_any_backward<Bf16>(p, stream);
+  return launch(is_float ? norm_rotate_backward_kernel<float> : norm_rotate_backward_kernel<Bf16>,
+                {"norm_rotate_backward", blocks_for(shape.frames * chunks_of_frame(shape)),
+                 kRowThreads, sums_bytes(shape, team) / 2},
+                p, stream);
+}
+
+}  // namespace
+
+Status launch_norm_rotate(const NormRotate& p, Stream stream) {
+  if (!in_range(p.shape)) return kRefused;
+  const int64_t rows = p.shape.all().rows();
+  if (rows == 0) return {};
+  const bool aligned = aligned_16(p.x) && aligned_16(p.gain) && aligned_16(p.cos) &&
+                       aligned_16(p.sin) && aligned_16(p.y);
+  const RowTeam team = pair_team(p.shape.width, aligned);
+  const bool is_float = p.element == Element::kFloat;
+  if (team.pieces == 0) {
+    return launch(is_float ? norm_rotate_any_kernel<float> : norm_rotate_any_kernel<Bf16>,
+                  {"norm_rotate_any", blocks_for(rows), kRowThreads, kWarps * sizeof(float)}, p,
+                  stream);
+  }
+  const int64_t teams = kRowThreads / team.lanes;
+  return launch(is_float ? norm_rotate_kernel<float> : norm_rotate_kernel<Bf16>,
+                {"norm_rotate", blocks_for((rows + teams - 1) / teams), kRowThreads}, p, stream);
+}
+
+Status launch_norm_rotate_backward(const NormRotateBackward& p, Stream stream) {
+  if (!in_range(p.shape)) return kRefused;
+  if (p.shape.rows == 0) return {};
+  const bool aligned = aligned_16(p.x) && aligned_16(p.gain) && aligned_16(p.cos) &&
+                       aligned_16(p.sin) && aligned_16(p.grad) && aligned_16(p.grad_x);
+  const Status status = launch_backward(p, pair_team(p.shape.width, aligned), stream);
+  return status.ok() ? launch_add_chunks(sums_of(p), stream) : status;
+}
+
+}  // namespace praxino::kernels

@@ -1,0 +1,61 @@
+#pragma once
+// RMSNorm over the head width with a gain, then rotary positions, and its gradient (the operation:
+// include/praxino/ops/norm.h). Arithmetic in float; deterministic: sums in an order that follows
+// from the shape, no atomics. Head widths that are multiples of 16 up to 512, at pointers aligned
+// to 16 bytes, are read once and kept in registers; other even ones are read twice, an element at a
+// time. Pointers are to device memory and may not overlap. Launchers only queue work on the stream;
+// they are thread-safe.
+
+#include "kernels/frame_rows.h"
+#include "kernels/launch.h"
+
+namespace praxino::kernels {
+
+struct HeadRows {
+  int64_t rows = 0;
+  int64_t positions = 0;
+  int64_t heads = 0;
+  int64_t width = 0;  // of a head
+  /// Every head of every position is a row of `width`; those of one of `rows` share a sum.
+  constexpr PRAXINO_HOST_DEVICE FrameRows all() const { return {rows, positions * heads, width}; }
+  /// The position of such a row.
+  constexpr PRAXINO_HOST_DEVICE int64_t position(int64_t row) const {
+    return row / heads % positions;
+  }
+};
+
+constexpr PRAXINO_HOST_DEVICE bool in_range(const HeadRows& shape) {
+  if (shape.positions < 0 || shape.heads < 0 || shape.width % 2 != 0) return false;
+  return shape.heads == 0 ||
+         (shape.positions <= kMaxRowWidth * kMaxRowWidth / shape.heads && in_range(shape.all()));
+}
+
+struct NormRotate {
+  const void* x = nullptr;      // rows x positions x heads x width
+  const float* gain = nullptr;  // width
+  const float* cos = nullptr;   // positions x width / 2
+  const float* sin = nullptr;
+  void* y = nullptr;         // as x
+  float* inverse = nullptr;  // rows x positions x heads: 1 / rms
+  HeadRows shape;
+  Element element = Element::kFloat;  // of x and y
+};
+/// Any number of rows, 0 included; even widths from 2 to kMaxRowWidth. kRefused otherwise.
+Status launch_norm_rotate(const NormRotate& params, Stream stream);
+
+struct NormRotateBackward {
+  const void* x = nullptr;
+  const float* gain = nullptr;
+  const float* cos = nullptr;
+  const float* sin = nullptr;
+  const float* inverse = nullptr;  // as the forward pass wrote it
+  const void* grad = nullptr;      // of y
+  void* grad_x = nullptr;
+  float* grad_gain = nullptr;  // rows x width: to be summed over rows
+  float* workspace = nullptr;  // chunk_workspace(shape.all(), 1) floats
+  HeadRows shape;
+  Element element = Element::kFloat;  // of x and both gradients
+};
+Status launch_norm_rotate_backward(const NormRotateBackward& params, Stream stream);
+
+}  // namespace praxino::kernels

@@ -1,0 +1,77 @@
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "fused_cuda.h"
+#include "kernels/norm_rotate.h"
+#include "launch_cuda.h"
+
+namespace praxino::ops::cuda {
+namespace {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+kernels::HeadRows head_rows(const Tensor& x) {
+  return {.rows = x.size(0), .positions = x.size(1), .heads = x.size(2), .width = x.size(3)};
+}
+
+struct NormRotate : torch::autograd::Function<NormRotate> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gain_in,
+                        const Tensor& cos_in, const Tensor& sin_in) {
+    const Tensor x = x_in.contiguous(), gain = gain_in.contiguous(), cos = cos_in.contiguous(),
+                 sin = sin_in.contiguous();
+    const Launching launching(x);
+    const kernels::HeadRows shape = head_rows(x);
+    const Tensor y = at::empty_like(x), inverse = at::empty({shape.all().rows()}, gain.options());
+    const kernels::NormRotate p{.x = x.const_data_ptr(),
+                                .gain = gain.const_data_ptr<float>(),
+                                .cos = cos.const_data_ptr<float>(),
+                                .sin = sin.const_data_ptr<float>(),
+                                .y = y.mutable_data_ptr(),
+                                .inverse = inverse.mutable_data_ptr<float>(),
+                                .shape = shape,
+                                .element = *element_of(x.scalar_type())};
+    Launching::check(kernels::launch_norm_rotate(p, launching.stream()), "norm_rotate");
+    ctx->save_for_backward({x, gain, cos, sin, inverse});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &gain = saved[1];
+    const Tensor grad = grads[0].contiguous();
+    const Launching launching(x);
+    const kernels::HeadRows shape = head_rows(x);
+    const Tensor grad_x = at::empty_like(x),
+                 grad_gain = at::empty({shape.rows, shape.width}, gain.options()),
+                 workspace = at::empty({kernels::chunk_workspace(shape.all(), 1)}, gain.options());
+    const kernels::NormRotateBackward p{.x = x.const_data_ptr(),
+                                        .gain = gain.const_data_ptr<float>(),
+                                        .cos = saved[2].const_data_ptr<float>(),
+                                        .sin = saved[3].const_data_ptr<float>(),
+                                        .inverse = saved[4].const_data_ptr<float>(),
+                                        .grad = grad.const_data_ptr(),
+                                        .grad_x = grad_x.mutable_data_ptr(),
+                                        .grad_gain = grad_gain.mutable_data_ptr<float>(),
+                                        .workspace = workspace.mutable_data_ptr<float>(),
+                                        .shape = shape,
+                                        .element = *element_of(x.scalar_type())};
+    Launching::check(kernels::launch_norm_rotate_backward(p, launching.stream()),
+                     "norm_rotate backward");
+    return {grad_x, grad_gain.sum(0), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+std::optional<Tensor> norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos,
+                                  const Tensor& sin) {
+  const bool floats = gain.scalar_type() == at::kFloat && cos.scalar_type() == at::kFloat &&
+                      sin.scalar_type() == at::kFloat;
+  if (!floats || !element_of(x.scalar_type()) || !on_capable_gpu(x)) return std::nullopt;
+  if (!kernels::in_range(head_rows(x))) return std::nullopt;
+  return NormRotate::apply(x, gain, cos, sin);
+}
+
+}  // namespace praxino::ops::cuda
