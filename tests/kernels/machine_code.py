@@ -45,6 +45,7 @@ LIMITS = [
     (r"swiglu_kernel<.*, [48]>", 40, 2, 1),
     (r"swiglu_backward_kernel<.*, [48]>", 48, 3, 2),
 ]
+SIXTEEN_BYTES = r"(?:v4\.\w32|v2\.\w64)"  # in PTX
 FEWEST_REGISTERS = 10  # a body that was compiled out for the architecture has about four
 
 
@@ -89,7 +90,8 @@ def disassemble(nvcc, architecture, source, cubin):
     ptx = cubin.with_suffix(".ptx")
     output_of(compile_command(nvcc, "compute_" + architecture, source) + ["-ptx", "-o", str(ptx)])
     return instructions(ptx.read_text(encoding="utf-8"), r"\.entry ",
-                        r"\bld\.global\.v4", r"\bst\.global\.v4", r"\b(?:ld|st)\.local")
+                        r"\bld\.global\." + SIXTEEN_BYTES, r"\bst\.global\." + SIXTEEN_BYTES,
+                        r"\b(?:ld|st)\.local")
 
 
 def compile_command(nvcc, target, source):
