@@ -7,8 +7,8 @@
 // rows share it, or a whole block for wide rows.
 //
 // Sums over the rows of a frame are taken in chunks of rows, one block a chunk, and the chunks are
-// added up in their order by a second pass. What is a chunk follows from the shape alone: the
-// result does not depend on the device.
+// added up in their order by a second pass. What is a chunk follows from the shape alone: the order
+// of a sum does not depend on the device.
 
 #include <cstddef>
 #include <cstdint>

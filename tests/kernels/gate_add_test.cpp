@@ -125,7 +125,7 @@ TEST(GateAddKernels, TakeAnyPointerUnaligned) {
   }
 }
 
-TEST(GateAddKernels, GiveEqualBitsUnderEveryScheduleAndOnEveryDevice) {
+TEST(GateAddKernels, GiveEqualBitsUnderEveryScheduleAndGrid) {
   for (const FrameRows shape :
        {FrameRows{2, 19, 40}, FrameRows{34, 2, 1032}, FrameRows{34, 17, 9}}) {
     const Inputs in = inputs(shape);

@@ -161,7 +161,7 @@ TEST(NormModulateKernels, TakeAnyPointerUnaligned) {
   }
 }
 
-TEST(NormModulateKernels, GiveEqualBitsUnderEveryScheduleAndOnEveryDevice) {
+TEST(NormModulateKernels, GiveEqualBitsUnderEveryScheduleAndGrid) {
   for (const FrameRows shape :
        {FrameRows{2, 19, 40}, FrameRows{34, 2, 1032}, FrameRows{34, 17, 9}}) {
     const Inputs in = inputs(shape);

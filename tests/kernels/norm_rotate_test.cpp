@@ -165,7 +165,7 @@ TEST(NormRotateKernels, TakeAnyPointerUnaligned) {
   }
 }
 
-TEST(NormRotateKernels, GiveEqualBitsUnderEveryScheduleAndOnEveryDevice) {
+TEST(NormRotateKernels, GiveEqualBitsUnderEveryScheduleAndGrid) {
   for (const HeadRows shape : {HeadRows{34, 9, 2, 32}, HeadRows{34, 1, 2, 10}}) {
     const Inputs in = inputs(shape);
     const Results first = kernel<Bf16>(in, 1);

@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, SwiGluKernel,
                                            Shape{4, 64, {0, 0, 1, 0}}, Shape{4, 64, {0, 0, 0, 1}},
                                            Shape{4099, 8}));
 
-TEST(SwiGluKernels, GiveEqualBitsUnderEveryScheduleAndOnEveryDevice) {
+TEST(SwiGluKernels, GiveEqualBitsUnderEveryScheduleAndGrid) {
   const Shape shape{331, 264};
   const auto ab = normal<Bf16>(shape.rows * 2 * shape.half, 3);
   const auto grad = normal<Bf16>(shape.rows * shape.half, 4);
