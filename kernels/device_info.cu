@@ -29,7 +29,10 @@ Status device_count(int& count) {
 Status device_info(int device, DeviceInfo& info) {
   cudaDeviceProp properties;
   const cudaError_t error = cudaGetDeviceProperties(&properties, device);
-  if (error != cudaSuccess) return {error};
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return {error};
+  }
   static_assert(sizeof(info.name) >= sizeof(properties.name));
   std::memcpy(info.name, properties.name, sizeof(properties.name));
   info.major = properties.major;

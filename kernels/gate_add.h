@@ -1,9 +1,10 @@
 #pragma once
 // x + gate * branch, the gate by frame, and its gradient (the operation:
 // include/praxino/ops/norm.h). One pass over memory each. Arithmetic in float; deterministic: sums
-// in an order that follows from the shape, no atomics. Widths that are multiples of 8 up to 4096,
-// at pointers aligned to 16 bytes, move 16 bytes an access, others one element. Pointers are to
-// device memory and may not overlap. Launchers only queue work on the stream; they are thread-safe.
+// in an order that follows from shape and alignment, no atomics. Widths that are multiples of 8 up
+// to 4096, at pointers aligned to 16 bytes, move 16 bytes an access, others one element. Pointers
+// are to device memory and may not overlap. Launchers only queue work on the stream; they are
+// thread-safe.
 
 #include "kernels/frame_rows.h"
 #include "kernels/launch.h"

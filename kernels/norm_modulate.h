@@ -1,6 +1,7 @@
 #pragma once
 // RMSNorm and modulation by frame, and its gradient (the operation: include/praxino/ops/norm.h).
-// Arithmetic in float; deterministic: sums in an order that follows from the shape, no atomics.
+// Arithmetic in float; deterministic: sums in an order that follows from shape and alignment, no
+// atomics.
 // Widths that are multiples of 8 up to 4096, at pointers aligned to 16 bytes, are read once and
 // kept in registers; others are read twice, an element at a time. Pointers are to device memory and
 // may not overlap. Launchers only queue work on the stream; they are thread-safe.

@@ -27,9 +27,11 @@ Status launch(void (*kernel)(Params), const Grid& grid, Params params,
 #if defined(__CUDACC__)
   static_assert(cudaErrorInvalidValue == kRefused.code);
   void* arguments[] = {&params};
-  return {cudaLaunchKernel(
+  const cudaError_t error = cudaLaunchKernel(
       reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(grid.blocks)),
-      dim3(static_cast<unsigned>(grid.threads)), arguments, grid.shared_bytes, stream)};
+      dim3(static_cast<unsigned>(grid.threads)), arguments, grid.shared_bytes, stream);
+  if (error != cudaSuccess) cudaGetLastError();  // it is told here, not by whoever asks next
+  return {error};
 #else
   cpu::run({grid.kernel, grid.blocks, grid.threads, grid.shared_bytes}, [&] { kernel(params); });
   return {};
@@ -45,6 +47,7 @@ inline int64_t blocks_for(int64_t units) {
   if (cudaGetDevice(&device) != cudaSuccess ||
       cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device) !=
           cudaSuccess) {
+    cudaGetLastError();
     multiprocessors = 1;  // the launch itself will return the error
   }
 #else

@@ -206,7 +206,7 @@ Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
                      at::ScalarType dtype) {
   if (fusable(x)) return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
   if constexpr (cuda::kBuilt) {
-    if (const auto y = cuda::norm_modulate(x, scale, shift, dtype)) return *y;
+    if (const auto y = cuda::checked::norm_modulate(x, scale, shift, dtype)) return *y;
   }
   return formula::norm_modulate(x, scale, shift, dtype);
 }
@@ -214,7 +214,7 @@ Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
 Tensor gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
   if (fusable(x)) return GateAdd::apply(x, gate, branch);
   if constexpr (cuda::kBuilt) {
-    if (const auto y = cuda::gate_add(x, gate, branch)) return *y;
+    if (const auto y = cuda::checked::gate_add(x, gate, branch)) return *y;
   }
   return formula::gate_add(x, gate, branch);
 }
@@ -222,7 +222,7 @@ Tensor gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
 Tensor swiglu(const Tensor& ab) {
   if (fusable(ab)) return SwiGlu::apply(ab);
   if constexpr (cuda::kBuilt) {
-    if (const auto y = cuda::swiglu(ab)) return *y;
+    if (const auto y = cuda::checked::swiglu(ab)) return *y;
   }
   return formula::swiglu(ab);
 }
@@ -230,7 +230,7 @@ Tensor swiglu(const Tensor& ab) {
 Tensor norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos, const Tensor& sin) {
   if (fusable(x) && x.size(3) <= kMaxHeadWidth) return NormRotate::apply(x, gain, cos, sin);
   if constexpr (cuda::kBuilt) {
-    if (const auto y = cuda::norm_rotate(x, gain, cos, sin)) return *y;
+    if (const auto y = cuda::checked::norm_rotate(x, gain, cos, sin)) return *y;
   }
   return formula::norm_rotate(x, gain, cos, sin);
 }

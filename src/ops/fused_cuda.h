@@ -23,4 +23,16 @@ std::optional<at::Tensor> swiglu(const at::Tensor& ab);
 std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
                                       const at::Tensor& cos, const at::Tensor& sin);
 
+/// The same after a check at the first use on each device and for each type (self_check.h):
+/// nothing where the kernel disagreed with its formula there.
+namespace checked {
+std::optional<at::Tensor> norm_modulate(const at::Tensor& x, const at::Tensor& scale,
+                                        const at::Tensor& shift, at::ScalarType dtype);
+std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
+                                   const at::Tensor& branch);
+std::optional<at::Tensor> swiglu(const at::Tensor& ab);
+std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
+                                      const at::Tensor& cos, const at::Tensor& sin);
+}  // namespace checked
+
 }  // namespace praxino::ops::cuda

@@ -31,6 +31,7 @@ struct GateAdd : torch::autograd::Function<GateAdd> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("gate_add");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &gate = saved[0], &branch = saved[1];
     const Tensor grad = grads[0].contiguous();
@@ -54,9 +55,11 @@ struct GateAdd : torch::autograd::Function<GateAdd> {
 }  // namespace
 
 std::optional<Tensor> gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
-  const bool floats = x.scalar_type() == at::kFloat && gate.scalar_type() == at::kFloat;
-  if (!floats || !element_of(branch.scalar_type()) || !on_capable_gpu(x)) return std::nullopt;
-  if (!kernels::in_range(frame_rows(x))) return std::nullopt;
+  if (!on_capable_gpu(x) || x.dim() != 4 || !is_float(x, x.sizes(), x)) return std::nullopt;
+  const bool served = is_float(gate, {x.size(0), x.size(1), x.size(3)}, x) &&
+                      element_of(branch.scalar_type()) && branch.sizes() == x.sizes() &&
+                      branch.device() == x.device();
+  if (!served || !kernels::in_range(frame_rows(x))) return std::nullopt;
   return GateAdd::apply(x, gate, branch);
 }
 

@@ -1,5 +1,6 @@
 #include "launch_cuda.h"
 
+#include <ATen/core/grad_mode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
@@ -39,6 +40,16 @@ std::optional<kernels::Element> element_of(at::ScalarType type) {
   if (type == at::kFloat) return kernels::Element::kFloat;
   if (type == at::kBFloat16) return kernels::Element::kBf16;
   return std::nullopt;
+}
+
+bool is_float(const at::Tensor& tensor, at::IntArrayRef sizes, const at::Tensor& on) {
+  return tensor.scalar_type() == at::kFloat && tensor.sizes() == sizes &&
+         tensor.device() == on.device();
+}
+
+void refuse_double_backward(const char* operation) {
+  TORCH_CHECK(!at::GradMode::is_enabled(), operation,
+              ": the gradient of a gradient is not there on a GPU; take ops::formula for it");
 }
 
 kernels::FrameRows frame_rows(const at::Tensor& x) {

@@ -17,6 +17,14 @@ bool on_capable_gpu(const at::Tensor& tensor);
 /// The element type as kernels know it; nothing for others.
 std::optional<kernels::Element> element_of(at::ScalarType type);
 
+/// True for float32 of exactly these sizes on the device of `on`: what kernels take for the small
+/// operands. Others, broadcast ones for example, are the formula's.
+bool is_float(const at::Tensor& tensor, at::IntArrayRef sizes, const at::Tensor& on);
+
+/// For a backward pass: throws c10::Error where its own gradient is asked for, which kernels do not
+/// have.
+void refuse_double_backward(const char* operation);
+
 /// B T N D as rows of frames.
 kernels::FrameRows frame_rows(const at::Tensor& x);
 

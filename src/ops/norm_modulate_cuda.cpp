@@ -2,6 +2,8 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <array>
+
 #include "fused_cuda.h"
 #include "kernels/norm_modulate.h"
 #include "launch_cuda.h"
@@ -36,6 +38,7 @@ struct NormModulate : torch::autograd::Function<NormModulate> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("norm_modulate");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &scale = saved[1], &inverse = saved[2];
     const Tensor grad = grads[0].contiguous();
@@ -64,10 +67,10 @@ struct NormModulate : torch::autograd::Function<NormModulate> {
 
 std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
                                     at::ScalarType dtype) {
-  const bool floats = x.scalar_type() == at::kFloat && scale.scalar_type() == at::kFloat &&
-                      shift.scalar_type() == at::kFloat;
-  if (!floats || !element_of(dtype) || !on_capable_gpu(x)) return std::nullopt;
-  if (!kernels::in_range(frame_rows(x))) return std::nullopt;
+  if (!on_capable_gpu(x) || x.dim() != 4 || !is_float(x, x.sizes(), x)) return std::nullopt;
+  const std::array<int64_t, 3> frames = {x.size(0), x.size(1), x.size(3)};
+  const bool served = is_float(scale, frames, x) && is_float(shift, frames, x) && element_of(dtype);
+  if (!served || !kernels::in_range(frame_rows(x))) return std::nullopt;
   return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
 }
 

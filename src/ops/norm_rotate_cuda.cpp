@@ -38,6 +38,7 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("norm_rotate");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &gain = saved[1];
     const Tensor grad = grads[0].contiguous();
@@ -67,10 +68,12 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
 
 std::optional<Tensor> norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos,
                                   const Tensor& sin) {
-  const bool floats = gain.scalar_type() == at::kFloat && cos.scalar_type() == at::kFloat &&
-                      sin.scalar_type() == at::kFloat;
-  if (!floats || !element_of(x.scalar_type()) || !on_capable_gpu(x)) return std::nullopt;
-  if (!kernels::in_range(head_rows(x))) return std::nullopt;
+  if (!on_capable_gpu(x) || x.dim() != 4 || !element_of(x.scalar_type())) return std::nullopt;
+  const auto is_table = [&](const Tensor& table) {
+    return is_float(table, {x.size(1), x.size(3) / 2}, x) && !table.requires_grad();
+  };
+  const bool served = is_float(gain, {x.size(3)}, x) && is_table(cos) && is_table(sin);
+  if (!served || !kernels::in_range(head_rows(x))) return std::nullopt;
   return NormRotate::apply(x, gain, cos, sin);
 }
 

@@ -30,6 +30,7 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("swiglu");
     const Tensor ab = ctx->get_saved_variables()[0];
     const Tensor grad = grads[0].contiguous(), grad_ab = at::empty_like(ab);
     const Launching launching(ab);

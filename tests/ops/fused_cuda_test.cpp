@@ -2,6 +2,7 @@
 // run on the CPU in tests/kernels.
 #include "ops/fused_cuda.h"
 #include "kernels/device_info.h"
+#include "ops/launch_cuda.h"
 #include "praxino/ops/norm.h"
 #include "support/tensors.h"
 
@@ -19,11 +20,13 @@ struct Shape {
 
 // Beside test shapes: widths of each way to spread a row, and frames of several chunks.
 const std::vector<Shape>& shapes() {
-  static const std::vector<Shape> list = {{1, 1, 1, 1},     {2, 3, 5, 16},   {3, 2, 7, 33},
+  static const std::vector<Shape> list = {{1, 1, 1, 4},     {2, 3, 5, 16},   {3, 2, 7, 33},
                                           {1, 4, 50, 64},   {2, 2, 130, 72}, {2, 3, 67, 256},
                                           {1, 2, 33, 1024}, {1, 2, 9, 2048}, {1, 1, 3, 5000}};
   return list;
 }
+
+at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
 
 class FusedCuda : public ::testing::TestWithParam<at::ScalarType> {
  protected:
@@ -31,6 +34,7 @@ class FusedCuda : public ::testing::TestWithParam<at::ScalarType> {
     int count = 0;
     const kernels::Status status = kernels::device_count(count);
     if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << kernels::status_text(status);
+    if (!cuda::on_capable_gpu(gpu(normal({1})))) GTEST_SKIP() << "a GPU older than 8.0";
   }
   // fp32: rounding of sums in another order. bf16: half a unit in the last of 8 bits.
   double tolerance() const { return GetParam() == at::kFloat ? 2e-5 : 8e-3; }
@@ -56,8 +60,6 @@ class FusedCuda : public ::testing::TestWithParam<at::ScalarType> {
     }
   }
 };
-
-at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
 
 TEST_P(FusedCuda, NormModulateEqualsItsFormula) {
   for (const Shape& shape : shapes()) {
@@ -110,11 +112,33 @@ TEST_P(FusedCuda, NormRotateEqualsItsFormula) {
   }
 }
 
+TEST_P(FusedCuda, AreTakenByThePublicFunctions) {
+  const at::Tensor ab = gpu(normal({8, 64})).to(GetParam());
+  ASSERT_TRUE(cuda::checked::swiglu(ab).has_value()) << "the check at the first use failed";
+  EXPECT_TRUE(testing::same_bits(swiglu(ab).cpu(), cuda::swiglu(ab)->cpu()));
+  const at::Tensor x = gpu(normal({1, 2, 8, 64})), frame = gpu(normal({1, 2, 64}));
+  EXPECT_TRUE(cuda::checked::norm_modulate(x, frame, frame, GetParam()).has_value());
+  EXPECT_TRUE(cuda::checked::gate_add(x, frame, x.to(GetParam())).has_value());
+  const at::Tensor table = gpu(normal({2, 32}));
+  EXPECT_TRUE(cuda::checked::norm_rotate(x.to(GetParam()), frame[0][0], table, table).has_value());
+}
+
 TEST_P(FusedCuda, ServeOnlyWhatTheyKnow) {
   EXPECT_FALSE(cuda::swiglu(gpu(normal({4, 8})).to(at::kDouble)).has_value());
   EXPECT_FALSE(cuda::swiglu(gpu(normal({0, 8})).to(GetParam())).has_value());
   EXPECT_FALSE(cuda::swiglu(normal({4, 8}).to(GetParam())).has_value());
   EXPECT_EQ(swiglu(gpu(normal({0, 8})).to(GetParam())).size(1), 4);
+
+  // Operands of other sizes are the formula's, which broadcasts or refuses.
+  const at::Tensor x = gpu(normal({2, 3, 5, 16})), frame = gpu(normal({2, 3, 16}));
+  const at::Tensor one = frame.narrow(1, 0, 1);
+  EXPECT_FALSE(cuda::norm_modulate(x, one, frame, GetParam()).has_value());
+  EXPECT_FALSE(cuda::norm_modulate(x, frame, frame.cpu(), GetParam()).has_value());
+  EXPECT_FALSE(cuda::gate_add(x, one, x.to(GetParam())).has_value());
+  EXPECT_FALSE(cuda::gate_add(x, frame, x.narrow(2, 0, 1).to(GetParam())).has_value());
+  const at::Tensor table = gpu(normal({3, 8})), gain = gpu(normal({16}));
+  EXPECT_FALSE(cuda::norm_rotate(x.to(GetParam()), gain, table.narrow(0, 0, 2), table).has_value());
+  EXPECT_FALSE(cuda::norm_rotate(x.to(GetParam()), gain[0], table, table).has_value());
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, FusedCuda, ::testing::Values(at::kFloat, at::kBFloat16));

@@ -1,0 +1,111 @@
+// Kernels that have agreed with their formula on the device at hand.
+#include "fused_cuda.h"
+#include "praxino/ops/norm.h"
+#include "self_check.h"
+
+namespace praxino::ops::cuda::checked {
+namespace {
+
+using at::Tensor;
+using Inputs = std::vector<Tensor>;
+
+// fp32: sums in another order, and approximations of exp2 and rsqrt. bf16: 8 bits, and sums of
+// rounded values. A kernel that is wrong is off by far more.
+double tolerance_of(at::ScalarType type) { return type == at::kBFloat16 ? 3e-2 : 1e-4; }
+
+at::TensorOptions in_float(const at::TensorOptions& options) { return options.dtype(at::kFloat); }
+
+// For each operation with a kernel: widths that 16-byte accesses divide, and others.
+constexpr int64_t kCheckedWidths[] = {64, 34};
+
+SelfCheck check_of_norm_modulate(at::TensorOptions o) {
+  const at::ScalarType type = o.dtype().toScalarType();
+  SelfCheck check{
+      .kernel =
+          [type](const Inputs& in) { return *cuda::norm_modulate(in[0], in[1], in[2], type); },
+      .formula =
+          [type](const Inputs& in) { return formula::norm_modulate(in[0], in[1], in[2], type); },
+      .cases = {},
+      .tolerance = tolerance_of(type)};
+  const at::TensorOptions f = in_float(o);
+  for (const int64_t d : kCheckedWidths)
+    check.cases.push_back(
+        {wave({2, 3, 37, d}, 0, f), wave({2, 3, d}, 1, f), wave({2, 3, d}, 2, f)});
+  return check;
+}
+
+SelfCheck check_of_gate_add(at::TensorOptions o) {
+  SelfCheck check{
+      .kernel = [](const Inputs& in) { return *cuda::gate_add(in[0], in[1], in[2]); },
+      .formula = [](const Inputs& in) { return formula::gate_add(in[0], in[1], in[2]); },
+      .cases = {},
+      .tolerance = tolerance_of(o.dtype().toScalarType())};
+  const at::TensorOptions f = in_float(o);
+  for (const int64_t d : kCheckedWidths)
+    check.cases.push_back(
+        {wave({2, 3, 37, d}, 0, f), wave({2, 3, d}, 1, f), wave({2, 3, 37, d}, 2, o)});
+  return check;
+}
+
+SelfCheck check_of_swiglu(at::TensorOptions o) {
+  SelfCheck check{.kernel = [](const Inputs& in) { return *cuda::swiglu(in[0]); },
+                  .formula = [](const Inputs& in) { return formula::swiglu(in[0]); },
+                  .cases = {},
+                  .tolerance = tolerance_of(o.dtype().toScalarType())};
+  for (const int64_t d : kCheckedWidths) check.cases.push_back({wave({37, 2 * d}, 0, o)});
+  return check;
+}
+
+SelfCheck check_of_norm_rotate(at::TensorOptions o) {
+  const at::TensorOptions f = in_float(o);
+  // The tables get no gradient, so they are not inputs.
+  const auto table = [f](const Tensor& x, double phase) {
+    return wave({x.size(1), x.size(3) / 2}, phase, f);
+  };
+  SelfCheck check{.kernel =
+                      [table](const Inputs& in) {
+                        return *cuda::norm_rotate(in[0], in[1], table(in[0], 1), table(in[0], 2));
+                      },
+                  .formula =
+                      [table](const Inputs& in) {
+                        return formula::norm_rotate(in[0], in[1], table(in[0], 1), table(in[0], 2));
+                      },
+                  .cases = {},
+                  .tolerance = tolerance_of(o.dtype().toScalarType())};
+  for (const int64_t d : kCheckedWidths)
+    check.cases.push_back({wave({2, 37, 3, d}, 0, o), wave({d}, 3, f)});
+  return check;
+}
+
+template <SelfCheck (*check)(at::TensorOptions)>
+bool trusted(const char* operation, const Tensor& on, at::ScalarType type) {
+  static Trust trust(operation);
+  return on.is_cuda() && on.numel() > 0 && (type == at::kFloat || type == at::kBFloat16) &&
+         trust.holds(on.device(), type, check);
+}
+
+}  // namespace
+
+std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
+                                    at::ScalarType dtype) {
+  if (!trusted<check_of_norm_modulate>("norm_modulate", x, dtype)) return std::nullopt;
+  return cuda::norm_modulate(x, scale, shift, dtype);
+}
+
+std::optional<Tensor> gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
+  if (!trusted<check_of_gate_add>("gate_add", x, branch.scalar_type())) return std::nullopt;
+  return cuda::gate_add(x, gate, branch);
+}
+
+std::optional<Tensor> swiglu(const Tensor& ab) {
+  if (!trusted<check_of_swiglu>("swiglu", ab, ab.scalar_type())) return std::nullopt;
+  return cuda::swiglu(ab);
+}
+
+std::optional<Tensor> norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos,
+                                  const Tensor& sin) {
+  if (!trusted<check_of_norm_rotate>("norm_rotate", x, x.scalar_type())) return std::nullopt;
+  return cuda::norm_rotate(x, gain, cos, sin);
+}
+
+}  // namespace praxino::ops::cuda::checked
