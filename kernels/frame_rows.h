@@ -84,6 +84,11 @@ constexpr PRAXINO_HOST_DEVICE int64_t chunks_of_frame(const FrameRows& shape) {
   return shape.tokens == 0 ? 1 : (shape.tokens + rows - 1) / rows;
 }
 
+/// Chunks of all frames.
+constexpr PRAXINO_HOST_DEVICE int64_t all_chunks(const FrameRows& shape) {
+  return shape.frames * chunks_of_frame(shape);
+}
+
 struct Chunk {
   int64_t frame;
   int64_t begin;  // rows, half-open, counted over all frames

@@ -62,7 +62,7 @@ gate_add_backward_kernel(GateAddBackward p) {
   const int width = static_cast<int>(p.shape.width);
   const int lanes = row_team(width, kBackwardPieces).lanes;
   const int teams = kRowThreads / lanes, lane = thread_index() % lanes;
-  const int64_t chunks = p.shape.frames * chunks_of_frame(p.shape);
+  const int64_t chunks = all_chunks(p.shape);
   for (int64_t number = block_index(); number < chunks; number += grid_blocks()) {
     const Chunk chunk = chunk_at(number, p.shape);
     Vector<kRowVector> gate[kPieces] = {}, grad_gate[kPieces] = {};
@@ -97,7 +97,7 @@ template <class T>
 PRAXINO_KERNEL(kRowThreads)
 gate_add_backward_any_kernel(GateAddBackward p) {
   const int64_t width = p.shape.width;
-  const int64_t columns = p.shape.frames * chunks_of_frame(p.shape) * width;
+  const int64_t columns = all_chunks(p.shape) * width;
   for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
        i += grid_blocks() * kRowThreads) {
     const int64_t number = i / width, column = i - number * width;
@@ -149,7 +149,7 @@ Status launch_gate_add_backward(const GateAddBackward& p, Stream stream) {
   const bool aligned =
       aligned_16(p.grad) && aligned_16(p.gate) && aligned_16(p.branch) && aligned_16(p.grad_branch);
   const RowTeam team = team_for(p.shape.width, kBackwardPieces, aligned);
-  const int64_t chunks = p.shape.frames * chunks_of_frame(p.shape);
+  const int64_t chunks = all_chunks(p.shape);
   const int64_t columns = chunks * p.shape.width;
   const bool any = team.pieces == 0, is_float = p.element == Element::kFloat;
   const int64_t blocks = any ? (columns + kRowThreads - 1) / kRowThreads : chunks;

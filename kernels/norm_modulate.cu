@@ -91,7 +91,7 @@ norm_modulate_backward_kernel(NormModulateBackward p) {
   const int width = static_cast<int>(p.shape.width), lanes = row_team(width, kBackwardPieces).lanes;
   const int teams = kRowThreads / lanes, lane = thread_index() % lanes;
   const float mean = 1.0F / static_cast<float>(width);
-  const int64_t chunks = p.shape.frames * chunks_of_frame(p.shape);
+  const int64_t chunks = all_chunks(p.shape);
   for (int64_t number = block_index(); number < chunks; number += grid_blocks()) {
     const Chunk chunk = chunk_at(number, p.shape);
     Vector<kRowVector> factor[kPieces] = {}, grad_scale[kPieces] = {}, grad_shift[kPieces] = {};
@@ -168,7 +168,7 @@ template <class T>
 PRAXINO_KERNEL(kRowThreads)
 norm_modulate_backward_sums_kernel(NormModulateBackward p) {
   const int64_t width = p.shape.width;
-  const int64_t columns = p.shape.frames * chunks_of_frame(p.shape) * width;
+  const int64_t columns = all_chunks(p.shape) * width;
   for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
        i += grid_blocks() * kRowThreads) {
     const int64_t number = i / width, column = i - number * width;
@@ -214,7 +214,7 @@ Status launch_any_backward(const NormModulateBackward& p, Stream stream) {
                                  p, stream);
     if (!status.ok()) return status;
   }
-  const int64_t columns = p.shape.frames * chunks_of_frame(p.shape) * p.shape.width;
+  const int64_t columns = all_chunks(p.shape) * p.shape.width;
   return launch(norm_modulate_backward_sums_kernel<T>,
                 {"norm_modulate_backward_sums",
                  blocks_for((columns + kRowThreads - 1) / kRowThreads), kRowThreads},
@@ -226,8 +226,8 @@ Status launch_backward(const NormModulateBackward& p, RowTeam team, Stream strea
   if (team.pieces == 0)
     return is_float ? launch_any_backward<float>(p, stream) : launch_any_backward<Bf16>(p, stream);
   return launch(is_float ? backward_kernel<float>(team) : backward_kernel<Bf16>(team),
-                {"norm_modulate_backward", blocks_for(p.shape.frames * chunks_of_frame(p.shape)),
-                 kRowThreads, sums_bytes(p.shape, team)},
+                {"norm_modulate_backward", blocks_for(all_chunks(p.shape)), kRowThreads,
+                 sums_bytes(p.shape, team)},
                 p, stream);
 }
 

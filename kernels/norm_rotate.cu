@@ -109,7 +109,7 @@ norm_rotate_backward_kernel(NormRotateBackward p) {
     gain1 = load_vector<kRowVector>(p.gain + column);
     gain2 = load_vector<kRowVector>(p.gain + half + column);
   }
-  const int64_t chunks = shape.frames * chunks_of_frame(shape);
+  const int64_t chunks = all_chunks(shape);
   for (int64_t number = block_index(); number < chunks; number += grid_blocks()) {
     const Chunk chunk = chunk_at(number, shape);
     Vec sum1[1] = {}, sum2[1] = {};
@@ -195,7 +195,7 @@ template <class T>
 PRAXINO_KERNEL(kRowThreads)
 norm_rotate_backward_sums_kernel(NormRotateBackward p) {
   const FrameRows shape = p.shape.all();
-  const int64_t columns = shape.frames * chunks_of_frame(shape) * shape.width;
+  const int64_t columns = all_chunks(shape) * shape.width;
   for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
        i += grid_blocks() * kRowThreads) {
     const int64_t number = i / shape.width, column = i - number * shape.width;
@@ -219,7 +219,7 @@ Status launch_any_backward(const NormRotateBackward& p, Stream stream) {
         p, stream);
     if (!status.ok()) return status;
   }
-  const int64_t columns = shape.frames * chunks_of_frame(shape) * shape.width;
+  const int64_t columns = all_chunks(shape) * shape.width;
   return launch(norm_rotate_backward_sums_kernel<T>,
                 {"norm_rotate_backward_sums", blocks_for((columns + kRowThreads - 1) / kRowThreads),
                  kRowThreads},
@@ -232,8 +232,8 @@ Status launch_backward(const NormRotateBackward& p, RowTeam team, Stream stream)
   if (team.pieces == 0)
     return is_float ? launch_any_backward<float>(p, stream) : launch_any_backward<Bf16>(p, stream);
   return launch(is_float ? norm_rotate_backward_kernel<float> : norm_rotate_backward_kernel<Bf16>,
-                {"norm_rotate_backward", blocks_for(shape.frames * chunks_of_frame(shape)),
-                 kRowThreads, sums_bytes(shape, team) / 2},
+                {"norm_rotate_backward", blocks_for(all_chunks(shape)), kRowThreads,
+                 sums_bytes(shape, team) / 2},
                 p, stream);
 }
 

@@ -220,11 +220,16 @@ PlaceOf places_in(const YamlSource& source, const Node& root) {
 }
 
 template <class Config>
-Config parse_document(const YamlSource& source, std::string_view text, Node& root) {
-  root = parse_yaml(source, text);
+Config read_tree(const YamlSource& source, Node& root) {
   apply_overrides(source, root);
   Config config;
   read_document(source, root, config);
+  return config;
+}
+
+RunConfig read_run(const YamlSource& source, Node root) {
+  const RunConfig config = read_tree<RunConfig>(source, root);
+  check_run(config, places_in(source, root));
   return config;
 }
 
@@ -269,10 +274,7 @@ Node parse_yaml(const YamlSource& source, std::string_view text, Place place) {
 RunConfig parse_run(std::string_view text, std::string_view name,
                     const std::vector<std::string>& overrides) {
   const YamlSource source{.name = std::string(name), .overrides = overrides, .keys = all_keys()};
-  Node root;
-  const RunConfig config = parse_document<RunConfig>(source, text, root);
-  check_run(config, places_in(source, root));
-  return config;
+  return read_run(source, parse_yaml(source, text));
 }
 
 RunConfig parse_stored_run(std::string_view text, std::string_view name) {
@@ -289,11 +291,7 @@ RunConfig parse_stored_run(std::string_view text, std::string_view name) {
     if (in_section == nullptr || in_section->find(key) == nullptr)
       source.overrides.push_back(fmt::format("{}.{}={}", section, key, before));
   }
-  apply_overrides(source, root);
-  RunConfig config;
-  read_document(source, root, config);
-  check_run(config, places_in(source, root));
-  return config;
+  return read_run(source, std::move(root));
 }
 
 RunConfig load_run(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
@@ -303,8 +301,8 @@ RunConfig load_run(const std::filesystem::path& path, const std::vector<std::str
 DatasetConfig parse_dataset(std::string_view text, std::string_view name) {
   const YamlSource source{
       .name = std::string(name), .overrides = {}, .keys = list_keys<DatasetConfig>()};
-  Node root;
-  const DatasetConfig config = parse_document<DatasetConfig>(source, text, root);
+  Node root = parse_yaml(source, text);
+  const DatasetConfig config = read_tree<DatasetConfig>(source, root);
   check_dataset(config, places_in(source, root));
   return config;
 }

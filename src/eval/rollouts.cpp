@@ -120,7 +120,8 @@ RolloutFigures measure_rollouts(const World& world, const Clips& clips) {
   figures.dream = dream_under(world, clips, {clips.actions, clips.known});
 
   const at::Tensor last_given = clips.frames.narrow(1, context - 1, 1).expand_as(truth);
-  add(figures.errors, "psnr", each_frame(eval::mean_squared_error, ahead(figures.dream), truth));
+  const at::Tensor own = each_frame(eval::mean_squared_error, ahead(figures.dream), truth);
+  add(figures.errors, "psnr", own);
   add(figures.errors, "psnr_copy", each_frame(eval::mean_squared_error, last_given, truth));
   figures.errors["psnr_tokenizer"] = to_vector(
       each_frame(eval::mean_squared_error, through_tokenizer(world, truth), truth).mean(1));
@@ -134,7 +135,7 @@ RolloutFigures measure_rollouts(const World& world, const Clips& clips) {
   // All clips are imagined, so that each keeps its row, and with it its noise.
   const at::Tensor other =
       ahead(dream_under(world, clips, with_borrowed_actions(world, clips, judged)));
-  add(figures.judged, "psnr", each_frame(eval::mean_squared_error, ahead(figures.dream), truth));
+  add(figures.judged, "psnr", own);
   add(figures.judged, "psnr_random_actions", each_frame(eval::mean_squared_error, other, truth));
   for (auto& [name, errors] : figures.judged) errors = picked(errors, judged);
   return figures;

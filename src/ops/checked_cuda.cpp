@@ -1,5 +1,6 @@
 // Kernels that have agreed with their formula on the device at hand.
 #include "fused_cuda.h"
+#include "launch_cuda.h"
 #include "praxino/ops/norm.h"
 #include "self_check.h"
 
@@ -22,7 +23,9 @@ SelfCheck check_of_norm_modulate(at::TensorOptions o) {
   const at::ScalarType type = o.dtype().toScalarType();
   SelfCheck check{
       .kernel =
-          [type](const Inputs& in) { return *cuda::norm_modulate(in[0], in[1], in[2], type); },
+          [type](const Inputs& in) {
+            return cuda::norm_modulate(in[0], in[1], in[2], type).value();
+          },
       .formula =
           [type](const Inputs& in) { return formula::norm_modulate(in[0], in[1], in[2], type); },
       .cases = {},
@@ -36,7 +39,7 @@ SelfCheck check_of_norm_modulate(at::TensorOptions o) {
 
 SelfCheck check_of_gate_add(at::TensorOptions o) {
   SelfCheck check{
-      .kernel = [](const Inputs& in) { return *cuda::gate_add(in[0], in[1], in[2]); },
+      .kernel = [](const Inputs& in) { return cuda::gate_add(in[0], in[1], in[2]).value(); },
       .formula = [](const Inputs& in) { return formula::gate_add(in[0], in[1], in[2]); },
       .cases = {},
       .tolerance = tolerance_of(o.dtype().toScalarType())};
@@ -48,7 +51,7 @@ SelfCheck check_of_gate_add(at::TensorOptions o) {
 }
 
 SelfCheck check_of_swiglu(at::TensorOptions o) {
-  SelfCheck check{.kernel = [](const Inputs& in) { return *cuda::swiglu(in[0]); },
+  SelfCheck check{.kernel = [](const Inputs& in) { return cuda::swiglu(in[0]).value(); },
                   .formula = [](const Inputs& in) { return formula::swiglu(in[0]); },
                   .cases = {},
                   .tolerance = tolerance_of(o.dtype().toScalarType())};
@@ -62,16 +65,17 @@ SelfCheck check_of_norm_rotate(at::TensorOptions o) {
   const auto table = [f](const Tensor& x, double phase) {
     return wave({x.size(1), x.size(3) / 2}, phase, f);
   };
-  SelfCheck check{.kernel =
-                      [table](const Inputs& in) {
-                        return *cuda::norm_rotate(in[0], in[1], table(in[0], 1), table(in[0], 2));
-                      },
-                  .formula =
-                      [table](const Inputs& in) {
-                        return formula::norm_rotate(in[0], in[1], table(in[0], 1), table(in[0], 2));
-                      },
-                  .cases = {},
-                  .tolerance = tolerance_of(o.dtype().toScalarType())};
+  SelfCheck check{
+      .kernel =
+          [table](const Inputs& in) {
+            return cuda::norm_rotate(in[0], in[1], table(in[0], 1), table(in[0], 2)).value();
+          },
+      .formula =
+          [table](const Inputs& in) {
+            return formula::norm_rotate(in[0], in[1], table(in[0], 1), table(in[0], 2));
+          },
+      .cases = {},
+      .tolerance = tolerance_of(o.dtype().toScalarType())};
   for (const int64_t d : kCheckedWidths)
     check.cases.push_back({wave({2, 37, 3, d}, 0, o), wave({d}, 3, f)});
   return check;
@@ -80,8 +84,7 @@ SelfCheck check_of_norm_rotate(at::TensorOptions o) {
 template <SelfCheck (*check)(at::TensorOptions)>
 bool trusted(const char* operation, const Tensor& on, at::ScalarType type) {
   static Trust trust(operation);
-  return on.is_cuda() && on.numel() > 0 && (type == at::kFloat || type == at::kBFloat16) &&
-         trust.holds(on.device(), type, check);
+  return on_capable_gpu(on) && element_of(type) && trust.holds(on.device(), type, check);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace praxino::kernels {
 namespace {
 
 using praxino::testing::CudaOnCpu;
-using testing::as;
+using testing::bound;
 using testing::distance;
 using testing::Doubles;
 using testing::exact;
@@ -85,18 +85,13 @@ Results kernel(const Inputs& in, uint64_t seed) {
           exact(cuda.download(backward.grad_gate, in.gate.size()))};
 }
 
-// What is float comes from float arithmetic whatever the type of the branch. In bfloat16, its
-// gradient may be twice as far from the exact value as that value rounded.
+// What is float comes from float arithmetic whatever the type of the branch.
 template <class T>
 void expect_kernel_equals_formula(const Inputs& in) {
   const Results got = kernel<T>(in, 1), want = formula(in);
   EXPECT_LE(distance(got.y, want.y), kFloatTolerance * largest(want.y));
   EXPECT_LE(distance(got.grad_gate, want.grad_gate), kFloatTolerance * largest(want.grad_gate));
-  Doubles rounded;
-  for (const double grad : want.grad_branch) rounded.push_back(as<T>(grad));
-  const double bound = sizeof(T) == 4 ? kFloatTolerance * largest(want.grad_branch)
-                                      : 2 * distance(rounded, want.grad_branch);
-  EXPECT_LE(distance(got.grad_branch, want.grad_branch), bound);
+  EXPECT_LE(distance(got.grad_branch, want.grad_branch), bound<T>(want.grad_branch));
 }
 
 class GateAddKernel : public ::testing::TestWithParam<FrameRows> {};

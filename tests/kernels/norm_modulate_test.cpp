@@ -13,7 +13,7 @@ namespace praxino::kernels {
 namespace {
 
 using praxino::testing::CudaOnCpu;
-using testing::as;
+using testing::bound;
 using testing::distance;
 using testing::Doubles;
 using testing::exact;
@@ -114,19 +114,14 @@ Results kernel(const Inputs& in, uint64_t seed) {
           exact(cuda.download(backward.grad_shift, in.scale.size()))};
 }
 
-// What is float comes from float arithmetic whatever the type of y. In bfloat16, y may be twice as
-// far from the exact value as that value rounded.
+// What is float comes from float arithmetic whatever the type of y.
 template <class T>
 void expect_kernel_equals_formula(const Inputs& in) {
   const Results got = kernel<T>(in, 1), want = formula(in);
   const auto expect_close = [](const Doubles& a, const Doubles& b, const char* what) {
     EXPECT_LE(distance(a, b), kFloatTolerance * largest(b)) << what;
   };
-  Doubles rounded;
-  for (const double y : want.y) rounded.push_back(as<T>(y));
-  const double bound =
-      sizeof(T) == 4 ? kFloatTolerance * largest(want.y) : 2 * distance(rounded, want.y);
-  EXPECT_LE(distance(got.y, want.y), bound);
+  EXPECT_LE(distance(got.y, want.y), bound<T>(want.y));
   expect_close(got.inverse, want.inverse, "inverse");
   EXPECT_LE(distance(got.grad_x, want.grad_x), kFloatTolerance * want.grad_x_term);
   expect_close(got.grad_scale, want.grad_scale, "grad_scale");

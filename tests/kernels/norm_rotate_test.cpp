@@ -12,7 +12,7 @@ namespace praxino::kernels {
 namespace {
 
 using praxino::testing::CudaOnCpu;
-using testing::as;
+using testing::bound;
 using testing::distance;
 using testing::Doubles;
 using testing::exact;
@@ -120,15 +120,6 @@ Results kernel(const Inputs& in, uint64_t seed) {
   EXPECT_TRUE(launch_norm_rotate_backward(backward, nullptr).ok());
   return {exact(cuda.download(y, elements)), exact(cuda.download(forward.inverse, rows)),
           exact(cuda.download(grad_x, elements)), exact(cuda.download(backward.grad_gain, gains))};
-}
-
-// In bfloat16, y and the gradient of x may be twice as far from the exact value as that rounded.
-template <class T>
-double bound(const Doubles& want) {
-  if (sizeof(T) == 4) return kFloatTolerance * largest(want);
-  Doubles rounded;
-  for (const double value : want) rounded.push_back(as<T>(value));
-  return 2 * distance(rounded, want);
 }
 
 template <class T>

@@ -68,4 +68,14 @@ inline double distance(const Doubles& a, const Doubles& b) {
 /// Rounding of float sums in another order, relative to the largest value.
 inline constexpr double kFloatTolerance = 5e-6;
 
+/// How far a result of the type may be from the exact values: in bfloat16 twice as far as these
+/// values rounded.
+template <class T>
+double bound(const Doubles& want) {
+  if (sizeof(T) == 4) return kFloatTolerance * largest(want);
+  Doubles nearest;
+  for (const double value : want) nearest.push_back(as<T>(value));
+  return 2 * distance(nearest, want);
+}
+
 }  // namespace praxino::kernels::testing
