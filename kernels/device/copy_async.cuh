@@ -18,6 +18,19 @@ PRAXINO_DEVICE void copy_16_async(void* shared, const void* global,
 #endif
 }
 
+/// The same where `there`; else 16 bytes of zeros, and `global` is not looked at.
+PRAXINO_DEVICE void copy_16_async_or_zero(void* shared, const void* global, bool there,
+                                          [[maybe_unused]] Site site = PRAXINO_HERE) {
+#if defined(__CUDACC__)
+  const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global),
+               "r"(there ? 16 : 0)
+               : "memory");
+#else
+  cpu::copy_async(shared, there ? global : nullptr, 16, site);
+#endif
+}
+
 PRAXINO_DEVICE void commit_copies() {
 #if defined(__CUDACC__)
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -152,6 +152,48 @@ TEST(CudaOnCpu, AsynchronousCopiesArriveByTheirWait) {
   }
 }
 
+// Rows of 8 floats whose last ones are not there.
+PRAXINO_KERNEL(32)
+ragged_kernel(Copy p) {
+  float* own = shared_floats() + 4 * thread_index();
+  const bool there = 4 * thread_index() < p.count;
+  copy_16_async_or_zero(own, p.from + 4 * thread_index(), there);
+  commit_copies();
+  wait_copies<0>();
+  store_vector(p.to + 4 * thread_index(), load_vector<4>(own));
+}
+
+TEST(CudaOnCpu, AsynchronousCopiesPastTheEndAreZeros) {
+  for (uint64_t seed = 1; seed < 10; ++seed) {
+    CudaOnCpu cuda({.seed = seed});
+    const Copy copy{cuda.upload(counting(80), "from"), cuda.allocate<float>(128, "to"), 80};
+    launch(ragged_kernel, {"ragged", 1, 32, 512}, copy, nullptr);
+    auto want = counting(80);
+    want.resize(128);
+    EXPECT_EQ(cuda.download(copy.to, 128), want);
+  }
+}
+
+PRAXINO_KERNEL(32)
+last_float_kernel(Copy p) {
+  float* last = shared_floats() + p.count - 1;
+  if (thread_index() == 0) store(last, load(p.from));
+  sync_block();
+  store(p.to + thread_index(), load(last));
+}
+
+TEST(CudaOnCpu, ABlockHasAsMuchSharedMemoryAsTheDevice) {
+  CudaOnCpu cuda({.shared_limit = 99 * 1024});
+  const int floats = 99 * 256;
+  const Copy copy{cuda.upload(counting(2), "from"), cuda.allocate<float>(32, "to"), floats};
+  EXPECT_EQ(shared_limit(), floats * sizeof(float));
+  EXPECT_EQ(launch(last_float_kernel, {"last", 1, 32, 4 * floats + 1}, copy, nullptr).code,
+            kRefused.code);
+  EXPECT_EQ(cuda.launches(), 0);
+  EXPECT_TRUE(launch(last_float_kernel, {"last", 1, 32, 4 * floats}, copy, nullptr).ok());
+  EXPECT_EQ(cuda.download(copy.to, 32), std::vector<float>(32, 0));
+}
+
 PRAXINO_KERNEL(8)
 round_trip_kernel(Copy p) {
   const int at = 8 * thread_index();

@@ -6,6 +6,7 @@
 #include "kernels/device/copy_async.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/memory.cuh"
+#include "kernels/device/mma.cuh"
 #include "kernels/device/warp.cuh"
 #include "support/cuda_on_cpu/cuda_on_cpu.h"
 
@@ -276,12 +277,149 @@ TEST(PlantedFaults, ANeighboursCopyWithoutABarrierBehindTheWait) {
                        HasSubstr("without a barrier in between")));
 }
 
+TEST(PlantedFaults, AnAsynchronousCopyOfZerosThatIsNotWaitedFor) {
+  expect_fault(
+      [](Arrays p) {
+        float* shared = shared_floats() + thread_index() % 16 * 4;
+        if (thread_index() < 16) copy_16_async_or_zero(shared, nullptr, false);
+        commit_copies();
+        if (thread_index() < 16) store(p.out + own(), load(shared));
+      },
+      HasSubstr("before the wait for the copy"));
+}
+
+// The first 512 bytes of shared memory, written; and where a lane points for an 8 x 8 matrix there.
+PRAXINO_DEVICE float* filled_shared(Arrays p) {
+  float* shared = shared_floats();
+  store(shared + thread_index(), load(p.in + own()));
+  store(shared + kThreads + thread_index(), load(p.in + own()));
+  sync_block();
+  return shared + 4 * lane_index();
+}
+
+TEST(PlantedFaults, AMatrixRowThatIsNotAligned) {
+  expect_fault(
+      [](Arrays p) {
+        const float* row = filled_shared(p) + (lane_index() == 5 ? 1 : 0);
+        store(p.out + own(), float_of(load_matrices<4>(row).word[0]));
+      },
+      HasSubstr("an address that is not a multiple of 16"));
+}
+
+TEST(PlantedFaults, AMatrixRowPastTheEnd) {
+  expect_fault(
+      [](Arrays p) {
+        store(p.out + own(), float_of(load_matrices<4>(filled_shared(p) + 4).word[3]));
+      },
+      HasSubstr("of shared memory, which has 512"));
+}
+
+TEST(PlantedFaults, MatricesThatOtherLanesWroteWithoutABarrier) {
+  expect_fault(
+      [](Arrays p) {
+        float* row = shared_floats() + warp_index() * kWarp + lane_index() % 8 * 4;
+        store(shared_floats() + thread_index(), load(p.in + own()));
+        store(p.out + own(), float_of(load_matrices<1, true>(row).word[0]));
+      },
+      ::testing::AnyOf(HasSubstr("without a barrier in between"), HasSubstr("nothing wrote")));
+}
+
+TEST(PlantedFaults, MatricesThatNothingWrote) {
+  expect_fault(
+      [](Arrays p) {
+        const Pairs<2> pairs = load_matrices<2, true>(shared_floats() + 4 * lane_index());
+        store(p.out + own(), float_of(pairs.word[1]));
+      },
+      HasSubstr("which nothing wrote"));
+}
+
+TEST(PlantedFaults, MatricesUnderACopyThatIsNotWaitedFor) {
+  expect_fault(
+      [](Arrays p) {
+        const float* row = filled_shared(p);
+        if (thread_index() == 3) copy_16_async(shared_floats(), p.in);
+        commit_copies();
+        sync_block();
+        store(p.out + own(), float_of(load_matrices<4>(row).word[0]));
+      },
+      HasSubstr("before the wait for the copy"));
+}
+
+TEST(PlantedFaults, MatricesThatAreOverwrittenWhileOtherLanesMayRead) {
+  expect_fault(
+      [](Arrays p) {
+        float* row = filled_shared(p);
+        const Pairs<4> pairs = load_matrices<4>(row);
+        if (warp_index() == 0) store(row, float_of(pairs.word[0]));
+        store(p.out + own(), 0);
+      },
+      HasSubstr("without a barrier in between: a race"));
+}
+
+TEST(PlantedFaults, LanesThatLoadDifferentNumbersOfMatrices) {
+  expect_fault(
+      [](Arrays p) {
+        const float* row = filled_shared(p);
+        uint32_t word = 0;
+        if (lane_index() < 16) {
+          word = load_matrices<4>(row).word[0];
+        } else {
+          word = load_matrices<2>(row).word[0];
+        }
+        store(p.out + own(), float_of(word));
+      },
+      HasSubstr("calls load_matrices of"));
+}
+
+// A product of ones.
+PRAXINO_DEVICE float product(Site site = PRAXINO_HERE) {
+  FragmentC sum = {};
+  multiply_add(sum, {{1, 1, 1, 1}}, {{1, 1}}, site);
+  return sum.v[0];
+}
+
+TEST(PlantedFaults, AProductThatHalfOfTheWarpSkips) {
+  expect_fault(
+      [](Arrays p) {
+        float value = load(p.in + own());
+        if (lane_index() < 16) value = product();
+        store(p.out + own(), value);
+      },
+      ::testing::AnyOf(HasSubstr("which has left the kernel"), HasSubstr("all threads wait")));
+}
+
+TEST(PlantedFaults, AProductInTwoBranches) {
+  expect_fault(
+      [](Arrays p) {
+        float value = 0;
+        if (lane_index() < 16) {
+          value = product();
+        } else {
+          value = product();
+        }
+        store(p.out + own(), value);
+      },
+      HasSubstr("calls multiply_add of 0 at planted_faults_test.cpp"));
+}
+
+TEST(PlantedFaults, AProductInAWarpThatIsNotFull) {
+  CudaOnCpu cuda;
+  const Kernel kernel = [](Arrays) { product(); };
+  try {
+    launch(kernel, {"planted", 1, 16}, Arrays{}, nullptr);
+    ADD_FAILURE() << "no fault";
+  } catch (const CudaFault& fault) {
+    EXPECT_THAT(fault.what(), HasSubstr("multiply_add with mask 0xffffffff in a warp of 16"));
+  }
+}
+
 TEST(PlantedFaults, ALaunchThatNoDeviceTakes) {
   CudaOnCpu cuda;
   const Kernel nothing = [](Arrays) {};
   EXPECT_THROW(launch(nothing, {"planted", 1, 1025}, Arrays{}, nullptr), CudaFault);
   EXPECT_THROW(launch(nothing, {"planted", 0, 32}, Arrays{}, nullptr), CudaFault);
-  EXPECT_THROW(launch(nothing, {"planted", 1, 32, 49153}, Arrays{}, nullptr), CudaFault);
+  EXPECT_EQ(launch(nothing, {"planted", 1, 32, 227 * 1024 + 1}, Arrays{}, nullptr).code,
+            kRefused.code);
 }
 
 TEST(PlantedFaults, AFaultLeavesTheEmulatorUsable) {

@@ -24,6 +24,9 @@ const char* name_of(const Block::Meeting& meeting) {
     case cpu::Collective::kShuffleXor: return "shuffle_xor";
     case cpu::Collective::kShuffleDown: return "shuffle_down";
     case cpu::Collective::kShuffle: return "shuffle";
+    case cpu::Collective::kLoadMatrices: return "load_matrices";
+    case cpu::Collective::kMultiply: return "multiply_add";
+    case cpu::Collective::kTranspose: return "transpose_matrix";
   }
   return "?";
 }
@@ -109,10 +112,20 @@ std::vector<int> Block::arrive_at_collective(int index) {
     lanes.push_back(other);
   }
   if (!all_here) return {};
-  exchange(lanes);
+  if (mine.work != nullptr) {
+    work_together(lanes);
+  } else {
+    exchange(lanes);
+  }
   if (mine.kind == cpu::Collective::kSync) clocks_.join(lanes);
   for (const int lane : lanes) thread(lane).waits.reset();
   return lanes;
+}
+
+void Block::work_together(const std::vector<int>& lanes) {
+  std::array<void*, kLanes> pieces{};
+  for (const int index : lanes) pieces[size_t(index % kLanes)] = thread(index).waits->own;
+  thread(lanes.front()).waits->work(pieces.data());
 }
 
 void Block::exchange(const std::vector<int>& lanes) {

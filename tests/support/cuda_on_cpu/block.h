@@ -38,6 +38,8 @@ class Block {
     uint32_t mask = 0;
     uint32_t value = 0;
     int argument = 0;
+    void* own = nullptr;  // of what all lanes do together, as in cpu::together()
+    void (*work)(void* const* lanes) = nullptr;
     std::source_location site;
   };
   struct Thread {
@@ -71,6 +73,7 @@ class Block {
   std::vector<int> arrive_at_barrier(int index);
   std::vector<int> arrive_at_collective(int index);
   void check_fits(int index, int other, const Meeting& mine) const;
+  void work_together(const std::vector<int>& lanes);
   void exchange(const std::vector<int>& lanes);
   int lanes_of_warp(int warp) const { return std::min(kLanes, size() - warp * kLanes); }
 

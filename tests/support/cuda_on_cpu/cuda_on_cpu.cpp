@@ -51,9 +51,15 @@ namespace praxino::kernels::device::cpu {
 
 using praxino::testing::current;
 
+namespace {
+constexpr uint32_t kFullWarp = 0xffffffffU;
+}
+
 void run(const Launch& launch, const std::function<void()>& body) { current().run(launch, body); }
 
 int multiprocessors() { return current().multiprocessors(); }
+
+size_t shared_limit() { return current().shared_limit(); }
 
 Place place() { return current().place(); }
 
@@ -75,6 +81,20 @@ uint32_t exchange(Collective kind, uint32_t mask, uint32_t value, int argument,
                   const std::source_location& site) {
   return current().meet(
       {.kind = kind, .mask = mask, .value = value, .argument = argument, .site = site});
+}
+
+void together(Collective kind, int argument, void* own, void (*work)(void* const* lanes),
+              const std::source_location& site) {
+  current().meet({.kind = kind,
+                  .mask = kFullWarp,
+                  .argument = argument,
+                  .own = own,
+                  .work = work,
+                  .site = site});
+}
+
+void require_aligned(const void* address, size_t bytes, const std::source_location& site) {
+  current().require_aligned(address, bytes, site);
 }
 
 void copy_async(void* shared, const void* global, size_t bytes, const std::source_location& site) {

@@ -37,10 +37,11 @@ class Machine;
 class CudaOnCpu {
  public:
   struct Options {
-    uint64_t seed = 1;           // of the schedule
-    int blocks_at_once = 3;      // how many blocks are under way together
-    int multiprocessors = 1;     // what launchers are told; they choose their grids by it
-    double interruption = 0.05;  // how likely a thread is interrupted at an access
+    uint64_t seed = 1;                 // of the schedule
+    int blocks_at_once = 3;            // how many blocks are under way together
+    int multiprocessors = 1;           // what launchers are told; they choose their grids by it
+    size_t shared_limit = 227 * 1024;  // bytes that a block may have
+    double interruption = 0.05;        // how likely a thread is interrupted at an access
   };
   CudaOnCpu() : CudaOnCpu(Options{}) {}
   explicit CudaOnCpu(const Options& options);

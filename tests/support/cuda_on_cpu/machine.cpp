@@ -8,14 +8,13 @@
 namespace praxino::testing {
 namespace {
 
-constexpr size_t kSharedLimit = 48 * 1024;  // what a launch may have without opting in
 constexpr int kMaxThreads = 1024;
 
 }  // namespace
 
 void Machine::run(const cpu::Launch& launch, const std::function<void()>& body) {
   if (launch.blocks < 1 || launch.threads < 1 || launch.threads > kMaxThreads ||
-      launch.shared_bytes > kSharedLimit || launch.blocks > INT32_MAX) {
+      launch.shared_bytes > options_.shared_limit || launch.blocks > INT32_MAX) {
     throw CudaFault(
         fmt::format("kernel {}: cannot launch {} blocks of {} threads with {} bytes of "
                     "shared memory",
@@ -108,6 +107,13 @@ void Machine::write(void* to, const void* from, size_t bytes, const std::source_
   guarded(site, [&] { memory_.write(to, from, bytes, actor()); });
 }
 
+void Machine::require_aligned(const void* address, size_t bytes,
+                              const std::source_location& site) const {
+  if (reinterpret_cast<uintptr_t>(address) % bytes == 0) return;
+  fault(fmt::format("hands over {}, an address that is not a multiple of {}", address, bytes),
+        site);
+}
+
 uint32_t Machine::meet(const Block::Meeting& meeting) {
   Block& block = *current_.block;
   Block::Thread& thread = block.thread(current_.index);
@@ -124,10 +130,10 @@ void Machine::copy_async(void* to, const void* from, size_t bytes,
   maybe_interrupt();
   guarded(site, [&] {
     std::vector<std::byte> early(bytes);
-    memory_.read(from, early.data(), bytes, actor());
+    if (from != nullptr) memory_.read(from, early.data(), bytes, actor());
     memory_.begin_copy(to, bytes, actor());
     // The source is read when the copy begins or when it is waited for: the kernel cannot know.
-    if (random_() % 2 == 0) early.clear();
+    if (from != nullptr && random_() % 2 == 0) early.clear();
     Block::Thread& thread = current_.block->thread(current_.index);
     thread.copies.push_back({to, from, std::move(early), bytes});
     ++thread.uncommitted;

@@ -18,6 +18,7 @@ class Machine {
 
   void run(const cpu::Launch& launch, const std::function<void()>& body);
   int multiprocessors() const { return options_.multiprocessors; }
+  size_t shared_limit() const { return options_.shared_limit; }
   int launches() const { return static_cast<int>(launch_number_); }
   Memory& memory() { return memory_; }
 
@@ -28,6 +29,7 @@ class Machine {
   void* shared_memory() const { return current_.block->shared(); }
   void read(const void* from, void* to, size_t bytes, const std::source_location& site);
   void write(void* to, const void* from, size_t bytes, const std::source_location& site);
+  void require_aligned(const void* address, size_t bytes, const std::source_location& site) const;
   uint32_t meet(const Block::Meeting& meeting);
   void copy_async(void* to, const void* from, size_t bytes, const std::source_location& site);
   void commit_async();
