@@ -80,10 +80,9 @@ struct FrameMask {
     const int last = smaller(tile.end, queries) - 1;
     if (last < tile.begin) return {};
     const int end = smaller((frame_of_query(last) + 1) * tokens, keys);
-    const int oldest = window == 0 ? 0 : larger(frame_of_query(tile.begin) - window + 1, 0);
-    const int begin = smaller(oldest * tokens, end);
-    const int sunk = smaller(sinks * tokens, end);
-    if (begin <= sunk) return {{}, {0, end}};
+    const int oldest = window == 0 ? 0 : frame_of_query(tile.begin) - window + 1;
+    const int begin = smaller(oldest * tokens, end), sunk = sinks * tokens;
+    if (begin <= sunk) return {{}, {0, end}};  // also where `oldest` would be before the first
     return {{0, sunk}, {begin, end}};
   }
 
