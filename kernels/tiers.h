@@ -4,6 +4,9 @@
 // Tiers do not nest: a chip of tier `rubin` runs `portable` and `tma` kernels, never `hopper` ones
 // (wgmma exists on 9.0 only). So a kernel asks runs_on() for each of its variants, best first.
 
+#include <optional>
+#include <string_view>
+
 #include "kernels/host_device.h"
 
 namespace praxino::kernels {
@@ -46,6 +49,14 @@ constexpr PRAXINO_HOST_DEVICE const char* to_string(Tier tier) noexcept {
     case Tier::kRubin: return "rubin";
   }
   return "none";
+}
+
+/// The tier of that name; nothing for other words.
+constexpr std::optional<Tier> tier_named(std::string_view name) noexcept {
+  for (const Tier tier : {Tier::kNone, Tier::kPortable, Tier::kTma, Tier::kHopper, Tier::kRubin}) {
+    if (name == to_string(tier)) return tier;
+  }
+  return std::nullopt;
 }
 
 }  // namespace praxino::kernels

@@ -1,10 +1,12 @@
-// Kernels that have agreed with their formula on the device at hand.
+// Kernels that have agreed with their formula on the device at hand, and what they are checked
+// with.
 #include "fused_cuda.h"
+#include "kernel_registry.h"
 #include "launch_cuda.h"
 #include "praxino/ops/norm.h"
 #include "self_check.h"
 
-namespace praxino::ops::cuda::checked {
+namespace praxino::ops::cuda {
 namespace {
 
 using at::Tensor;
@@ -18,6 +20,8 @@ at::TensorOptions in_float(const at::TensorOptions& options) { return options.dt
 
 // For each operation with a kernel: widths that 16-byte accesses divide, and others.
 constexpr int64_t kCheckedWidths[] = {64, 34};
+
+}  // namespace
 
 SelfCheck check_of_norm_modulate(at::TensorOptions o) {
   const at::ScalarType type = o.dtype().toScalarType();
@@ -81,34 +85,29 @@ SelfCheck check_of_norm_rotate(at::TensorOptions o) {
   return check;
 }
 
-template <SelfCheck (*check)(at::TensorOptions)>
-bool trusted(const char* operation, const Tensor& on, at::ScalarType type) {
-  static Trust trust(operation);
-  return on_capable_gpu(on) && element_of(type) && trust.holds(on.device(), type, check);
-}
-
-}  // namespace
+namespace checked {
 
 std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
                                     at::ScalarType dtype) {
-  if (!trusted<check_of_norm_modulate>("norm_modulate", x, dtype)) return std::nullopt;
+  if (!usable(Kernel::norm_modulate, x, dtype)) return std::nullopt;
   return cuda::norm_modulate(x, scale, shift, dtype);
 }
 
 std::optional<Tensor> gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
-  if (!trusted<check_of_gate_add>("gate_add", x, branch.scalar_type())) return std::nullopt;
+  if (!usable(Kernel::gate_add, x, branch.scalar_type())) return std::nullopt;
   return cuda::gate_add(x, gate, branch);
 }
 
 std::optional<Tensor> swiglu(const Tensor& ab) {
-  if (!trusted<check_of_swiglu>("swiglu", ab, ab.scalar_type())) return std::nullopt;
+  if (!usable(Kernel::swiglu, ab, ab.scalar_type())) return std::nullopt;
   return cuda::swiglu(ab);
 }
 
 std::optional<Tensor> norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos,
                                   const Tensor& sin) {
-  if (!trusted<check_of_norm_rotate>("norm_rotate", x, x.scalar_type())) return std::nullopt;
+  if (!usable(Kernel::norm_rotate, x, x.scalar_type())) return std::nullopt;
   return cuda::norm_rotate(x, gain, cos, sin);
 }
 
-}  // namespace praxino::ops::cuda::checked
+}  // namespace checked
+}  // namespace praxino::ops::cuda

@@ -4,23 +4,43 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <vector>
 
+#include "kernel_registry.h"
 #include "kernels/tiers.h"
+#include "praxino/base/error.h"
 
 namespace praxino::ops::cuda {
 namespace {
 
+using kernels::Tier;
+
+// What the environment wants the chip to be taken for.
+Tier tier_for(Tier chip, size_t device) {
+  const char* wish = std::getenv("PRAXINO_TIER");
+  if (wish == nullptr) return chip;
+  const std::optional<Tier> tier = kernels::tier_named(wish);
+  if (!tier) fail_usage("PRAXINO_TIER is '{}', not none, portable, tma, hopper or rubin", wish);
+  if (!kernels::runs_on(*tier, chip)) {
+    fail_usage("PRAXINO_TIER is '{}', which cuda:{} does not run: its tier is {}", wish, device,
+               kernels::to_string(chip));
+  }
+  return *tier;
+}
+
 // Of each visible device, asked for once: properties cost a millisecond.
-const std::vector<kernels::Tier>& best_tiers() {
-  static const std::vector<kernels::Tier> tiers = [] {
-    std::vector<kernels::Tier> found;
+const std::vector<Tier>& best_tiers() {
+  static const std::vector<Tier> tiers = [] {
+    std::vector<Tier> found;
     int count = 0;
     if (!kernels::device_count(count).ok()) return found;
     for (int device = 0; device < count; ++device) {
       kernels::DeviceInfo info;
       const bool known = kernels::device_info(device, info).ok();
-      found.push_back(known ? kernels::best_tier(info.major, info.minor) : kernels::Tier::kNone);
+      const Tier chip = known ? kernels::best_tier(info.major, info.minor) : Tier::kNone;
+      found.push_back(tier_for(chip, found.size()));
     }
     return found;
   }();
@@ -29,11 +49,14 @@ const std::vector<kernels::Tier>& best_tiers() {
 
 }  // namespace
 
+Tier tier_of(const at::Device& device) {
+  const auto number = static_cast<size_t>(std::max<int>(device.index(), 0));
+  return device.is_cuda() && number < best_tiers().size() ? best_tiers()[number] : Tier::kNone;
+}
+
 bool on_capable_gpu(const at::Tensor& tensor) {
-  if (!tensor.is_cuda() || tensor.numel() == 0) return false;
-  const auto device = static_cast<size_t>(tensor.device().index());
-  return device < best_tiers().size() &&
-         kernels::runs_on(kernels::Tier::kPortable, best_tiers()[device]);
+  return tensor.is_cuda() && tensor.numel() != 0 &&
+         kernels::runs_on(Tier::kPortable, tier_of(tensor.device()));
 }
 
 std::optional<kernels::Element> element_of(at::ScalarType type) {

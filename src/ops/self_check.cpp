@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <exception>
 
@@ -19,36 +20,58 @@ using at::Tensor;
 
 struct Outcome {
   Tensor result;
-  std::vector<Tensor> gradients;
+  std::vector<Tensor> gradients;  // undefined for inputs without
 };
 
 Outcome outcome_of(const Operation& operation, const std::vector<Tensor>& inputs) {
-  std::vector<Tensor> leaves;
-  for (const Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_());
+  std::vector<Tensor> leaves, asked;
+  for (const Tensor& input : inputs) {
+    leaves.push_back(input.detach().clone());  // an operation may work in place
+    if (leaves.back().is_floating_point()) asked.push_back(leaves.back().requires_grad_());
+  }
   const Tensor result = operation(leaves);
+  Outcome outcome{result.detach(), std::vector<Tensor>(inputs.size())};
+  if (!result.requires_grad()) return outcome;
   const Tensor weight = wave(result.sizes(), 0.3, result.options());
-  return {result.detach(), torch::autograd::grad({result}, leaves, {weight})};
+  auto found = torch::autograd::grad({result}, asked, {weight}, std::nullopt, false, true);
+  for (size_t i = 0, next = 0; i < inputs.size(); ++i) {
+    if (leaves[i].is_floating_point()) outcome.gradients[i] = found[next++];
+  }
+  return outcome;
 }
 
 /// Of the largest difference, relative to the largest value; a NaN in either is kept.
 double error_of(const Tensor& got, const Tensor& want) {
+  if (want.numel() == 0) return 0;
   const Tensor reference = want.to(at::kDouble);
   const double scale = std::max(reference.abs().max().item<double>(), 1e-30);
   const double error = (got.to(at::kDouble) - reference).abs().max().item<double>();
   return std::abs(error) / scale;  // the sign of a NaN says nothing
 }
 
-std::string difference_in(const SelfCheck& check, const std::vector<Tensor>& inputs) {
-  const Outcome got = outcome_of(check.kernel, inputs), want = outcome_of(check.formula, inputs);
-  const auto off = [&](double error) { return !(error <= check.tolerance); };  // NaN, too
-  if (got.result.sizes() != want.result.sizes()) return "the result has another shape";
-  if (const double error = error_of(got.result, want.result); off(error))
-    return fmt::format("the result is off by {:.2g}", error);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (const double error = error_of(got.gradients[i], want.gradients[i]); off(error))
-      return fmt::format("the gradient of input {} is off by {:.2g}", i, error);
+/// Takes a pair of tensors into account; `what` is "the result" or "the gradient of input 1".
+void compare_tensors(const std::string& what, const Tensor& got, const Tensor& want,
+                     double tolerance, Finding& finding) {
+  if (!finding.agrees() || (!got.defined() && !want.defined())) return;
+  if (got.defined() != want.defined()) {
+    finding.difference = fmt::format("{} is {}", what, got.defined() ? "not asked for" : "missing");
+  } else if (got.sizes() != want.sizes()) {
+    finding.difference = what + " has another shape";
+  } else {
+    const double error = error_of(got, want);
+    if (!(error <= finding.error)) finding.error = error;
+    const double allowed = want.is_floating_point() ? tolerance : 0;
+    if (!(error <= allowed)) finding.difference = fmt::format("{} is off by {:.2g}", what, error);
   }
-  return {};
+}
+
+void compare_case(const SelfCheck& check, const std::vector<Tensor>& inputs, Finding& finding) {
+  const Outcome got = outcome_of(check.kernel, inputs), want = outcome_of(check.formula, inputs);
+  compare_tensors("the result", got.result, want.result, check.tolerance, finding);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    compare_tensors(fmt::format("the gradient of input {}", i), got.gradients[i], want.gradients[i],
+                    check.tolerance, finding);
+  }
 }
 
 }  // namespace
@@ -59,40 +82,55 @@ Tensor wave(at::IntArrayRef sizes, double phase, const at::TensorOptions& option
   return (number * 0.7 + phase).sin().view(sizes).to(options);
 }
 
-std::string difference(const SelfCheck& check) {
+Finding compare(const SelfCheck& check) {
   const at::AutoGradMode enabled(true);
+  const auto begin = std::chrono::steady_clock::now();
+  Finding finding;
   try {
     for (const std::vector<Tensor>& inputs : check.cases) {
-      std::string found = difference_in(check, inputs);
-      if (!found.empty()) return found;
+      if (finding.agrees()) compare_case(check, inputs, finding);
     }
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    return text.substr(0, text.find('\n'));
+    finding.difference = text.substr(0, text.find('\n'));
+    if (finding.difference.empty()) finding.difference = "it failed without a word";
   }
-  return {};
+  finding.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return finding;
+}
+
+size_t Trust::place(const at::Device& device, at::ScalarType type) {
+  const auto number = static_cast<size_t>(std::max<int>(device.index(), 0));
+  return 2 * number + (type == at::kBFloat16 ? 1 : 0);
 }
 
 bool Trust::holds(const at::Device& device, at::ScalarType type,
                   const std::function<SelfCheck(at::TensorOptions)>& make) {
-  const int number = std::max<int>(device.index(), 0);
-  if (number >= kDevices) return false;
-  std::atomic<int>& verdict =
-      verdicts_[static_cast<size_t>(2 * number + (type == at::kBFloat16 ? 1 : 0))];
+  const size_t at = place(device, type);
+  if (at >= verdicts_.size()) return false;
+  std::atomic<int>& verdict = verdicts_[at];
   if (verdict == kUnknown) {
     const std::scoped_lock lock(mutex_);
     if (verdict == kUnknown) {
-      const std::string found = difference(make(at::TensorOptions(type).device(device)));
-      if (!found.empty()) {
+      const Finding found = compare(make(at::TensorOptions(type).device(device)));
+      if (!found.agrees()) {
         log::warning(
             "the kernel of {} ({}) does not agree with its formula on {}: {}; the formula "
             "is used instead, which is slower",
-            operation_, c10::toString(type), device.str(), found);
+            operation_, c10::toString(type), device.str(), found.difference);
       }
-      verdict = found.empty() ? kAgrees : kDisagrees;
+      findings_[at] = found;
+      verdict = found.agrees() ? kAgrees : kDisagrees;
     }
   }
   return verdict == kAgrees;
+}
+
+std::optional<Finding> Trust::finding(const at::Device& device, at::ScalarType type) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = findings_.find(place(device, type));
+  if (found == findings_.end()) return std::nullopt;
+  return found->second;
 }
 
 }  // namespace praxino::ops

@@ -1,14 +1,16 @@
 #pragma once
 // A kernel is believed on a device only after it has agreed there with its formula: result and
-// every gradient, on small fixed inputs, at its first use. One that disagrees is replaced by the
-// formula, with a warning.
+// every gradient, on small fixed inputs, at the start of a run or at its first use. One that
+// disagrees is replaced by the formula, with a warning.
 
 #include <ATen/core/Tensor.h>
 
 #include <array>
 #include <atomic>
 #include <functional>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,13 +20,23 @@ using Operation = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
 
 struct SelfCheck {
   Operation kernel, formula;
-  std::vector<std::vector<at::Tensor>> cases;  // inputs of both; all of them get gradients
+  // Inputs of both. Those of a floating-point type get gradients, which are compared where the
+  // formula has them.
+  std::vector<std::vector<at::Tensor>> cases;
   double tolerance = 0;  // largest error, relative to the largest value of the formula
 };
 
-/// The first difference in one phrase, "the gradient of input 1 is off by 0.3"; empty where there
-/// is none. An exception of the kernel is a difference. Works whatever the gradient mode.
-std::string difference(const SelfCheck& check);
+/// What a check found.
+struct Finding {
+  double error = 0;        // the largest, of results and gradients, relative to the largest value
+  std::string difference;  // the first, "the gradient of input 1 is off by 0.3"; empty: none
+  double seconds = 0;      // that it took
+  bool agrees() const { return difference.empty(); }
+};
+
+/// An exception of the kernel is a difference. Whole numbers must be equal. Works whatever the
+/// gradient mode.
+Finding compare(const SelfCheck& check);
 
 /// Fixed numbers in (-1, 1), no two phases alike: inputs for a check. Draws nothing at random.
 at::Tensor wave(at::IntArrayRef sizes, double phase, const at::TensorOptions& options);
@@ -36,13 +48,17 @@ class Trust {
   /// `make` is called, and the check made, the first time for this device and type.
   bool holds(const at::Device& device, at::ScalarType type,
              const std::function<SelfCheck(at::TensorOptions)>& make);
+  /// Nothing before the check.
+  std::optional<Finding> finding(const at::Device& device, at::ScalarType type) const;
 
  private:
-  static constexpr int kDevices = 64;
+  static constexpr size_t kDevices = 64;
   enum Verdict : int { kUnknown, kAgrees, kDisagrees };
+  static size_t place(const at::Device& device, at::ScalarType type);
   const char* operation_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::array<std::atomic<int>, 2 * kDevices> verdicts_{};
+  std::map<size_t, Finding> findings_;  // by place
 };
 
 }  // namespace praxino::ops

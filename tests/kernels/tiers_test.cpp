@@ -58,6 +58,13 @@ TEST(Tiers, NewerChipsKeepRunningThePtxTiers) {
   }
 }
 
+TEST(Tiers, AreFoundByName) {
+  for (const Tier tier : {Tier::kNone, Tier::kPortable, Tier::kTma, Tier::kHopper, Tier::kRubin})
+    EXPECT_EQ(tier_named(to_string(tier)), tier);
+  for (const char* word : {"", "Portable", "wgmma", "portable "})
+    EXPECT_EQ(tier_named(word), std::nullopt) << word;
+}
+
 static_assert(best_tier(10, 7) == Tier::kRubin, "usable in constant expressions");
 
 }  // namespace

@@ -1,0 +1,16 @@
+#pragma once
+// The kernels, one line each. A kernel that several tiers have stands here once for each of them,
+// the best first: each is checked, taken and turned down by itself.
+
+namespace praxino::ops::cuda {
+
+// ROW(name, op, family, tier, types): `name` is Kernel::name, and cuda::check_of_name (in any
+// src/ops/*_cuda.cpp) makes its check; `op` is the function of praxino::ops; types are kFloat32,
+// kBfloat16 or kBoth.
+#define PRAXINO_KERNELS(ROW)                                 \
+  ROW(norm_modulate, norm_modulate, kNorm, kPortable, kBoth) \
+  ROW(gate_add, gate_add, kNorm, kPortable, kBoth)           \
+  ROW(norm_rotate, norm_rotate, kNorm, kPortable, kBoth)     \
+  ROW(swiglu, swiglu, kMlp, kPortable, kBoth)
+
+}  // namespace praxino::ops::cuda

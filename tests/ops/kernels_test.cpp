@@ -1,0 +1,58 @@
+#include "praxino/ops/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <utility>
+
+namespace praxino::ops {
+namespace {
+
+TEST(Kernels, EachStandsOnceInTheTableForEachType) {
+  std::set<std::pair<std::string_view, at::ScalarType>> seen;
+  const auto table = kernel_table(std::nullopt);
+  ASSERT_GE(table.size(), 8U);
+  for (const KernelStatus& row : table) {
+    EXPECT_TRUE(seen.emplace(row.name, row.type).second) << row.name;
+    EXPECT_NE(row.tier, "none") << row.name;
+    EXPECT_NE(row.op, "") << row.name;
+  }
+}
+
+TEST(Kernels, AreNeitherCheckedNorLaunchedWithoutADevice) {
+  for (const auto& table :
+       {kernel_table(std::nullopt), kernel_table(at::kCPU), check_kernels(at::kCPU)}) {
+    for (const KernelStatus& row : table) {
+      EXPECT_TRUE(row.state == KernelState::kNotBuilt || row.state == KernelState::kNoDevice)
+          << row.name << ": " << to_string(row.state);
+      EXPECT_EQ(row.error, 0) << row.name;
+    }
+  }
+}
+
+TEST(Kernels, AreListedForAnOpAndAType) {
+  const auto table = check_kernels(at::kCPU, {"swiglu", "gate_add"}, at::kBFloat16);
+  std::set<std::string_view> ops;
+  for (const KernelStatus& row : table) {
+    EXPECT_EQ(row.type, at::kBFloat16);
+    ops.insert(row.op);
+  }
+  EXPECT_EQ(ops, (std::set<std::string_view>{"gate_add", "swiglu"}));
+}
+
+TEST(Kernels, AreSwitchedByFamily) {
+  std::set<std::string> names;
+  for (const KernelFamily family : kKernelFamilies) {
+    EXPECT_TRUE(names.insert(to_string(family)).second);
+    EXPECT_TRUE(uses_kernels(family)) << "on until switched off";
+  }
+  use_kernels(KernelFamily::kNorm, false);
+  EXPECT_FALSE(uses_kernels(KernelFamily::kNorm));
+  EXPECT_TRUE(uses_kernels(KernelFamily::kMlp));
+  use_kernels(KernelFamily::kNorm, true);
+  EXPECT_TRUE(uses_kernels(KernelFamily::kNorm));
+}
+
+}  // namespace
+}  // namespace praxino::ops
