@@ -4,6 +4,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "blocked_attention.h"
+#include "praxino/ops/norm.h"
 
 namespace praxino::ops {
 namespace {
@@ -61,6 +62,25 @@ at::Tensor attend_blocks(const at::Tensor& q, const at::Tensor& k, const at::Ten
       .transpose(1, 2);
 }
 
+// Normalized and rotated. x: B T N H K, or any of its leading dims in one.
+at::Tensor ready(const at::Tensor& x, const at::Tensor& gain, const RopeTable& table) {
+  const at::Tensor rows = x.reshape({-1, table.cos.size(0), x.size(-2), x.size(-1)});
+  return norm_rotate(rows, gain, table.cos, table.sin).view(x.sizes());
+}
+
+struct Ready {
+  at::Tensor q, k;
+};
+
+Ready ready(const at::Tensor& q, const at::Tensor& k, const QkNorm& norm) {
+  return {ready(q, norm.query_gain, norm.queries), ready(k, norm.key_gain, norm.keys)};
+}
+
+Ready ready_for_step(const at::Tensor& q, const at::Tensor& k, const QkNorm& norm) {
+  return {ready(q, norm.query_gain, norm.queries).to(k.scalar_type()),
+          rotate(k.flatten(1, 2), norm.keys.cos, norm.keys.sin).view(k.sizes())};
+}
+
 }  // namespace
 
 at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
@@ -103,6 +123,36 @@ at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const a
 at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
                                        const at::Tensor& v) {
   return attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2)).reshape(q.sizes());
+}
+
+at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const QkNorm& norm) {
+  const Ready in = ready(q, k, norm);
+  return space_attention(in.q, in.k, v);
+}
+
+at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const QkNorm& norm, const FrameWindow& window) {
+  const Ready in = ready(q, k, norm);
+  return time_attention(in.q, in.k, v, window);
+}
+
+at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const QkNorm& norm, const FrameWindow& window) {
+  const Ready in = ready(q, k, norm);
+  return frame_causal_attention(in.q, in.k, v, window);
+}
+
+at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const QkNorm& norm) {
+  const Ready in = ready_for_step(q, k, norm);
+  return time_attention_step(in.q, in.k, v);
+}
+
+at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v, const QkNorm& norm) {
+  const Ready in = ready_for_step(q, k, norm);
+  return frame_causal_attention_step(in.q, in.k, v);
 }
 
 }  // namespace praxino::ops

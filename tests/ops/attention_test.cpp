@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "praxino/ops/norm.h"
 #include "support/tensors.h"
 
 namespace praxino::ops {
@@ -95,6 +96,52 @@ TEST(Attention, StepsEqualTheLastFrame) {
             kTolerance);
   EXPECT_LT(relative_error(frame_causal_attention_step(last, in.k, in.v),
                            frame_causal_attention(in.q, in.k, in.v, {}).narrow(1, 3, 1)),
+            kTolerance);
+}
+
+RopeTable table(int64_t positions, uint64_t seed) {
+  const at::Tensor angles = normal({positions, 4}, seed);
+  return {angles.cos(), angles.sin()};
+}
+
+// For `query` and `key` positions of inputs().
+QkNorm some_norm(int64_t query, int64_t key) {
+  return {normal({8}, 4), normal({8}, 5), table(query, 6), table(key, 7)};
+}
+
+at::Tensor normed(const at::Tensor& x, const at::Tensor& gain, const RopeTable& by) {
+  return formula::norm_rotate(x.reshape({-1, by.cos.size(0), x.size(3), 8}), gain, by.cos, by.sin)
+      .view(x.sizes());
+}
+
+TEST(Attention, NormalizesAndRotatesQueriesAndKeysFirst) {
+  const Inputs in = inputs(4, 4, 2);
+  const FrameWindow window{.window = 2, .sinks = 1};
+  const QkNorm video = some_norm(12, 12), space = some_norm(3, 3);
+  const at::Tensor q = normed(in.q, video.query_gain, video.queries),
+                   k = normed(in.k, video.key_gain, video.keys);
+  EXPECT_LT(relative_error(time_attention(in.q, in.k, in.v, video, window),
+                           time_attention(q, k, in.v, window)),
+            kTolerance);
+  EXPECT_LT(relative_error(frame_causal_attention(in.q, in.k, in.v, video, window),
+                           frame_causal_attention(q, k, in.v, window)),
+            kTolerance);
+  EXPECT_LT(relative_error(space_attention(in.q, in.k, in.v, space),
+                           space_attention(normed(in.q, space.query_gain, space.queries),
+                                           normed(in.k, space.key_gain, space.keys), in.v)),
+            kTolerance);
+}
+
+TEST(Attention, StepsRotateTheKeysOfTheCacheAlone) {
+  const Inputs in = inputs(4, 4, 2);
+  const QkNorm norm = some_norm(3, 12);
+  const at::Tensor last = in.q.narrow(1, 3, 1), q = normed(last, norm.query_gain, norm.queries);
+  const at::Tensor k = rotate(in.k.flatten(1, 2), norm.keys.cos, norm.keys.sin).view(in.k.sizes());
+  EXPECT_LT(
+      relative_error(time_attention_step(last, in.k, in.v, norm), time_attention_step(q, k, in.v)),
+      kTolerance);
+  EXPECT_LT(relative_error(frame_causal_attention_step(last, in.k, in.v, norm),
+                           frame_causal_attention_step(q, k, in.v)),
             kTolerance);
 }
 

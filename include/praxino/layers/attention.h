@@ -53,8 +53,7 @@ class Attention {
     at::Tensor q, k, v;  // B T N H K, B T N G K
   };
   Heads project(const at::Tensor& x) const;
-  at::Tensor rotated(const at::Tensor& x, const at::Tensor& gain,
-                     const ops::RopeTable& table) const;
+  ops::QkNorm norm(const AttentionPositions& positions) const;
   at::Tensor merge(const at::Tensor& attended, const at::Tensor& like) const;
 
   AttentionShape shape_;

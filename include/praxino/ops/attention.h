@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "praxino/ops/rope.h"
+
 namespace praxino::ops {
 
 /// What a frame sees of the frames before it: those less than `window` frames back, and the first
@@ -36,5 +38,33 @@ at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, cons
 at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
                                        const at::Tensor& v);
+
+/// What happens to queries and keys on their way into attention: RMSNorm over the head width with a
+/// gain, then rotary positions (norm_rotate of ops/norm.h; Dehghani et al., arXiv 2302.05442). One
+/// table row a token: S K/2 with S = N for space_attention, T N else.
+struct QkNorm {
+  at::Tensor query_gain;  // K float32
+  at::Tensor key_gain;    // K float32
+  RopeTable queries;
+  RopeTable keys;
+};
+
+/// The same attentions of norm_rotate(q) and norm_rotate(k): one operation, because a kernel that
+/// normalizes and rotates as it loads saves a pass over memory forward and one backward.
+at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const QkNorm& norm);
+at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const QkNorm& norm, const FrameWindow& window);
+at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const QkNorm& norm, const FrameWindow& window);
+
+/// Rollout: q: B 1 N H K is normalized and rotated; k: B F N G K, the cache of normalized keys (the
+/// gain is in them), is rotated alone: a frame's place in the order of time changes as the window
+/// moves on. `queries` has N rows, `keys` F N; `key_gain` is not looked at. Computed in k's dtype,
+/// which the result has.
+at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const QkNorm& norm);
+at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v, const QkNorm& norm);
 
 }  // namespace praxino::ops
