@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/device_info.h"
+#include "kernels/host_device.h"
 
 struct CUstream_st;  // the CUDA runtime's own name
 
@@ -23,7 +24,7 @@ enum class Element { kFloat, kBf16 };
 constexpr int64_t bytes_of(Element element) { return element == Element::kFloat ? 4 : 2; }
 
 /// True where 16-byte accesses may begin at the pointer.
-inline bool aligned_16(const void* pointer) {
+inline PRAXINO_HOST_DEVICE bool aligned_16(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
 }
 

@@ -15,24 +15,6 @@ constexpr int kThreads = 256;
 
 // kVector elements at a time; 1 where rows or pointers are not aligned.
 template <class T, int kVector>
-PRAXINO_DEVICE Vector<kVector> load_piece(const T* from, Site site = PRAXINO_HERE) {
-  if constexpr (kVector == 1) {
-    return {{load(from, site)}};
-  } else {
-    return load_vector<kVector>(from, site);
-  }
-}
-
-template <class T, int kVector>
-PRAXINO_DEVICE void store_piece(T* to, const Vector<kVector>& from, Site site = PRAXINO_HERE) {
-  if constexpr (kVector == 1) {
-    store(to, from.v[0], site);
-  } else {
-    store_vector(to, from, site);
-  }
-}
-
-template <class T, int kVector>
 PRAXINO_KERNEL(kThreads)
 swiglu_kernel(SwiGlu p) {
   const T* ab = static_cast<const T*>(p.ab);
@@ -40,12 +22,12 @@ swiglu_kernel(SwiGlu p) {
   for (int64_t i = block_index() * kThreads + thread_index(); i < pieces;
        i += grid_blocks() * kThreads) {
     const SwiGluSpot at = swiglu_spot(i, p.half, kVector);
-    const Vector<kVector> a = load_piece<T, kVector>(ab + at.a);
-    const Vector<kVector> b = load_piece<T, kVector>(ab + at.b);
+    const Vector<kVector> a = load_vector<kVector>(ab + at.a);
+    const Vector<kVector> b = load_vector<kVector>(ab + at.b);
     Vector<kVector> y;
     PRAXINO_UNROLL
     for (int j = 0; j < kVector; ++j) y.v[j] = a.v[j] * sigmoid_fast(a.v[j]) * b.v[j];
-    store_piece(static_cast<T*>(p.y) + at.y, y);
+    store_vector(static_cast<T*>(p.y) + at.y, y);
   }
 }
 
@@ -59,9 +41,9 @@ swiglu_backward_kernel(SwiGluBackward p) {
   for (int64_t i = block_index() * kThreads + thread_index(); i < pieces;
        i += grid_blocks() * kThreads) {
     const SwiGluSpot at = swiglu_spot(i, p.half, kVector);
-    const Vector<kVector> a = load_piece<T, kVector>(ab + at.a);
-    const Vector<kVector> b = load_piece<T, kVector>(ab + at.b);
-    const Vector<kVector> g = load_piece<T, kVector>(grad + at.y);
+    const Vector<kVector> a = load_vector<kVector>(ab + at.a);
+    const Vector<kVector> b = load_vector<kVector>(ab + at.b);
+    const Vector<kVector> g = load_vector<kVector>(grad + at.y);
     Vector<kVector> grad_a, grad_b;
     PRAXINO_UNROLL
     for (int j = 0; j < kVector; ++j) {
@@ -69,8 +51,8 @@ swiglu_backward_kernel(SwiGluBackward p) {
       grad_a.v[j] = g.v[j] * b.v[j] * s * (1.0F + a.v[j] * (1.0F - s));
       grad_b.v[j] = g.v[j] * a.v[j] * s;
     }
-    store_piece(grad_ab + at.a, grad_a);
-    store_piece(grad_ab + at.b, grad_b);
+    store_vector(grad_ab + at.a, grad_a);
+    store_vector(grad_ab + at.b, grad_b);
   }
 }
 

@@ -45,6 +45,28 @@ PRAXINO_DEVICE float reciprocal_fast(float x) {
 #endif
 }
 
+/// sqrt(x)
+PRAXINO_DEVICE float sqrt_fast(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return std::sqrt(x);
+#endif
+}
+
+/// sqrt(x), exact to the last bit: for what is computed once.
+PRAXINO_DEVICE double sqrt_exact(double x) {
+#if defined(__CUDACC__)
+  double y;
+  asm("sqrt.rn.f64 %0, %1;" : "=d"(y) : "d"(x));
+  return y;
+#else
+  return std::sqrt(x);
+#endif
+}
+
 /// 1 / (1 + e^-x); NaN stays NaN.
 PRAXINO_DEVICE float sigmoid_fast(float x) {
   return reciprocal_fast(1.0F + exp2_fast(x * -1.44269504F));

@@ -19,6 +19,16 @@ struct alignas(16) Words {
   uint32_t word[4];
 };
 
+/// The same pointer, to global memory: of one that is read from memory, and not a parameter of the
+/// kernel, the compiler does not know. Null is allowed.
+template <class T>
+PRAXINO_DEVICE T* in_global(T* pointer) {
+#if defined(__CUDACC__)
+  __builtin_assume(__isGlobal(pointer));
+#endif
+  return pointer;
+}
+
 template <class T>
 PRAXINO_DEVICE T load_raw(const T* from, [[maybe_unused]] Site site) {
 #if defined(__CUDACC__)
@@ -82,32 +92,41 @@ PRAXINO_DEVICE void store(Bf16* to, float value, Site site = PRAXINO_HERE) {
   store_raw(to, Bf16{static_cast<uint16_t>(pack_bf16(value, 0.0F))}, site);
 }
 
-/// N elements in 16-byte accesses: N is a multiple of 4, `from` aligned to 16 bytes.
+/// N elements in 16-byte accesses: N is a multiple of 4, `from` aligned to 16 bytes. Or one
+/// element.
 template <int N>
 PRAXINO_DEVICE Vector<N> load_vector(const float* from, Site site = PRAXINO_HERE) {
-  static_assert(N % 4 == 0);
+  static_assert(N == 1 || N % 4 == 0);
   Vector<N> to;
-  PRAXINO_UNROLL
-  for (int i = 0; i < N; i += 4) {
-    const Words words = load_words(from + i, site);
+  if constexpr (N == 1) {
+    to.v[0] = load(from, site);
+  } else {
     PRAXINO_UNROLL
-    for (int j = 0; j < 4; ++j) to.v[i + j] = float_of(words.word[j]);
+    for (int i = 0; i < N; i += 4) {
+      const Words words = load_words(from + i, site);
+      PRAXINO_UNROLL
+      for (int j = 0; j < 4; ++j) to.v[i + j] = float_of(words.word[j]);
+    }
   }
   return to;
 }
 
-/// The same for bfloat16: N is a multiple of 8.
+/// The same for bfloat16: N is 1 or a multiple of 8.
 template <int N>
 PRAXINO_DEVICE Vector<N> load_vector(const Bf16* from, Site site = PRAXINO_HERE) {
-  static_assert(N % 8 == 0);
+  static_assert(N == 1 || N % 8 == 0);
   Vector<N> to;
-  PRAXINO_UNROLL
-  for (int i = 0; i < N; i += 8) {
-    const Words words = load_words(from + i, site);
+  if constexpr (N == 1) {
+    to.v[0] = load(from, site);
+  } else {
     PRAXINO_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      to.v[i + 2 * j] = float_of(words.word[j] << 16);
-      to.v[i + 2 * j + 1] = float_of(words.word[j] & 0xffff0000U);
+    for (int i = 0; i < N; i += 8) {
+      const Words words = load_words(from + i, site);
+      PRAXINO_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        to.v[i + 2 * j] = float_of(words.word[j] << 16);
+        to.v[i + 2 * j + 1] = float_of(words.word[j] & 0xffff0000U);
+      }
     }
   }
   return to;
@@ -115,25 +134,34 @@ PRAXINO_DEVICE Vector<N> load_vector(const Bf16* from, Site site = PRAXINO_HERE)
 
 template <int N>
 PRAXINO_DEVICE void store_vector(float* to, const Vector<N>& from, Site site = PRAXINO_HERE) {
-  static_assert(N % 4 == 0);
-  PRAXINO_UNROLL
-  for (int i = 0; i < N; i += 4) {
-    Words words;
+  static_assert(N == 1 || N % 4 == 0);
+  if constexpr (N == 1) {
+    store(to, from.v[0], site);
+  } else {
     PRAXINO_UNROLL
-    for (int j = 0; j < 4; ++j) words.word[j] = bits_of(from.v[i + j]);
-    store_words(to + i, words, site);
+    for (int i = 0; i < N; i += 4) {
+      Words words;
+      PRAXINO_UNROLL
+      for (int j = 0; j < 4; ++j) words.word[j] = bits_of(from.v[i + j]);
+      store_words(to + i, words, site);
+    }
   }
 }
 
 template <int N>
 PRAXINO_DEVICE void store_vector(Bf16* to, const Vector<N>& from, Site site = PRAXINO_HERE) {
-  static_assert(N % 8 == 0);
-  PRAXINO_UNROLL
-  for (int i = 0; i < N; i += 8) {
-    Words words;
+  static_assert(N == 1 || N % 8 == 0);
+  if constexpr (N == 1) {
+    store(to, from.v[0], site);
+  } else {
     PRAXINO_UNROLL
-    for (int j = 0; j < 4; ++j) words.word[j] = pack_bf16(from.v[i + 2 * j], from.v[i + 2 * j + 1]);
-    store_words(to + i, words, site);
+    for (int i = 0; i < N; i += 8) {
+      Words words;
+      PRAXINO_UNROLL
+      for (int j = 0; j < 4; ++j)
+        words.word[j] = pack_bf16(from.v[i + 2 * j], from.v[i + 2 * j + 1]);
+      store_words(to + i, words, site);
+    }
   }
 }
 

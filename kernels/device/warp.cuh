@@ -18,6 +18,22 @@ PRAXINO_DEVICE float shuffle_xor(float value, int distance, uint32_t mask = kFul
 #endif
 }
 
+/// The same for a double, as its two halves.
+PRAXINO_DEVICE double shuffle_xor(double value, int distance, uint32_t mask = kFullWarp,
+                                  [[maybe_unused]] Site site = PRAXINO_HERE) {
+#if defined(__CUDACC__)
+  return __shfl_xor_sync(mask, value, distance);
+#else
+  const auto bits = __builtin_bit_cast(uint64_t, value);
+  const auto half = [&](uint64_t word) {
+    return uint64_t{cpu::exchange(cpu::Collective::kShuffleXor, mask, static_cast<uint32_t>(word),
+                                  distance, site)};
+  };
+  const uint64_t low = half(bits), high = half(bits >> 32);
+  return __builtin_bit_cast(double, high << 32 | low);
+#endif
+}
+
 /// The value of lane + distance; the lane's own where that is past the last.
 PRAXINO_DEVICE float shuffle_down(float value, int distance, uint32_t mask = kFullWarp,
                                   [[maybe_unused]] Site site = PRAXINO_HERE) {
@@ -42,7 +58,8 @@ PRAXINO_DEVICE float shuffle(float value, int lane, uint32_t mask = kFullWarp,
 
 /// The sum over aligned groups of `lanes` lanes (a power of two, at most 32), in every lane of the
 /// group and in the same order for all: equal bits.
-PRAXINO_DEVICE float group_sum(float value, int lanes, [[maybe_unused]] Site site = PRAXINO_HERE) {
+template <class T>
+PRAXINO_DEVICE T group_sum(T value, int lanes, [[maybe_unused]] Site site = PRAXINO_HERE) {
   for (int distance = lanes / 2; distance > 0; distance /= 2)
     value += shuffle_xor(value, distance, kFullWarp, site);
   return value;

@@ -162,7 +162,7 @@ def functions(text):
 def types_with_linkage(text):
     """(line, qualified name) of every type defined in a namespace that other files can reach."""
     definition = re.compile(r"(?:template ?<.*> *)?(?:class|struct|union|enum(?: class)?) "
-                            r"(\w+)(?![\w:<])", re.S)
+                            r"(?:alignas\(\w+\) )?(\w+)(?![\w:<])", re.S)
     for head, first, _, enclosing in blocks(text):
         spaces = [re.fullmatch(r"(?:inline )?namespace ?([\w:]*)", outer) for outer in enclosing]
         match = definition.match(head)

@@ -36,6 +36,13 @@ const void* CudaOnCpu::upload_bytes(std::span<const std::byte> bytes, const std:
   return address;
 }
 
+void* CudaOnCpu::state_bytes(std::span<const std::byte> bytes, const std::string& name,
+                             size_t granule, size_t skew) {
+  void* address = allocate_bytes(bytes.size(), name, granule, skew);
+  machine_->memory().fill(address, bytes.data(), bytes.size());
+  return address;
+}
+
 void* CudaOnCpu::allocate_bytes(size_t bytes, const std::string& name, size_t granule,
                                 size_t skew) {
   return machine_->memory().allocate(bytes, {.name = name, .granule = granule, .skew = skew});

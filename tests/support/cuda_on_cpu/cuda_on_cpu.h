@@ -58,6 +58,14 @@ class CudaOnCpu {
         upload_bytes(std::as_bytes(std::span(values)), name, sizeof(T), skew * sizeof(T)));
   }
 
+  /// What kernels read and write in place: a copy of `values`.
+  template <class T>
+  T* state(const std::vector<T>& values, const std::string& name, size_t skew = 0) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return static_cast<T*>(
+        state_bytes(std::as_bytes(std::span(values)), name, sizeof(T), skew * sizeof(T)));
+  }
+
   /// Memory for a kernel's results: NaN, and a fault to read before it is written.
   template <class T>
   T* allocate(size_t count, const std::string& name, size_t skew = 0) {
@@ -78,6 +86,8 @@ class CudaOnCpu {
  private:
   const void* upload_bytes(std::span<const std::byte> bytes, const std::string& name,
                            size_t granule, size_t skew);
+  void* state_bytes(std::span<const std::byte> bytes, const std::string& name, size_t granule,
+                    size_t skew);
   void* allocate_bytes(size_t bytes, const std::string& name, size_t granule, size_t skew);
   void fetch_bytes(const void* address, void* to, size_t bytes) const;
 
