@@ -11,6 +11,7 @@
 #include "praxino/base/log.h"
 #include "praxino/base/progress.h"
 #include "praxino/base/signals.h"
+#include "praxino/checkpoint/background.h"
 #include "praxino/config/load.h"
 #include "praxino/rollout/clips.h"
 #include "praxino/train/expect.h"
@@ -119,6 +120,7 @@ struct Trainer::State {
     return counters.elapsed_seconds + (started > 0 ? monotonic_seconds() - started : 0);
   }
   void save();
+  void save_and_wait();
   void collect(bool wait);
   void take(const ArrivedScalars& arrived);
   void after_step();
@@ -136,13 +138,14 @@ struct Trainer::State {
   std::unique_ptr<Loader> loader;
   std::optional<RunLock> lock;
   std::unique_ptr<CheckpointStore> store;
+  std::unique_ptr<BackgroundSaves> saves;
   std::unique_ptr<Report> report;
   DeviceScalars scalars;
   RunCounters counters;
   std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
   double started = 0;                                       // of this start; 0 before run()
   double wait_seconds = 0;                                  // for the loader, this step
-  int64_t saved_step = -1;                                  // of the newest checkpoint
+  int64_t saved_step = -1;       // of the newest checkpoint, which may still be under way
   bool saved_evaluation = true;  // whether that checkpoint knows of the newest evaluation
 };
 
@@ -202,6 +205,7 @@ void Trainer::State::open_directory(bool fresh) {
     lock.emplace(directory);
   }
   store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep);
+  saves = std::make_unique<BackgroundSaves>(*store);
 }
 
 bool Trainer::State::resume() {
@@ -242,9 +246,15 @@ void Trainer::State::save() {
   report->sync();
   RunCounters now = counters;
   now.elapsed_seconds = elapsed();
-  store->save(capture_state({world, *optimizer, *ema}, now));
+  saves->begin(capture_state({world, *optimizer, *ema}, now));
   saved_step = counters.step;
   saved_evaluation = true;
+  if (!config.checkpoint.background) saves->finish();
+}
+
+void Trainer::State::save_and_wait() {
+  save();
+  saves->finish();
 }
 
 // Takes the scalars that have arrived; the newest ones wait for nobody.
@@ -271,6 +281,7 @@ void Trainer::State::take(const ArrivedScalars& arrived) {
 }
 
 void Trainer::State::after_step() {
+  saves->check();
   // First the checkpoint: whatever an evaluation meets, the training up to here is kept.
   if (counters.step % config.checkpoint.every == 0) save();
   if (config.eval.every > 0 && counters.step % config.eval.every == 0) evaluate_now();
@@ -303,7 +314,7 @@ void Trainer::State::repeat_evaluation() {
 int Trainer::State::finish() {
   save();
   if (counters.evaluated_step != counters.step) evaluate_now();
-  save();  // once more where the evaluation is new, so that a repeated start knows of it
+  save_and_wait();  // once more where the evaluation is new, so that a repeated start knows of it
   const std::vector<std::string> missed =
       missed_expectations(config.expect, directory / "log.jsonl");
   for (const std::string& line : missed) log::error("missed: {}", line);
@@ -379,7 +390,7 @@ void Trainer::step_or_save() {
   try {
     step();
   } catch (const Error&) {
-    state_->save();
+    state_->save_and_wait();
     throw;
   }
 }
@@ -390,7 +401,7 @@ int Trainer::run() {
   try {
     return train_to_end();
   } catch (const Stopped& stopped) {  // between two steps, or in an evaluation, which is given up
-    state_->save();
+    state_->save_and_wait();
     log::info("{} at step {}; the same command goes on from here", stopped.what(), steps_done());
     return stopped.exit_code();
   }

@@ -26,6 +26,7 @@ TEST_F(Resume, AfterAKillIsBitIdentical) {
   {
     Process killed(train(run_file_, {"run.name=cut"}), folder_.path() / "killed");
     ASSERT_TRUE(wait_for_step(cut_, 17)) << killed.log();
+    ASSERT_TRUE(wait_for_checkpoint(cut_, 16)) << killed.log();
     killed.signal(SIGKILL);
     EXPECT_EQ(killed.wait(), 128 + SIGKILL);
   }

@@ -88,19 +88,30 @@ inline std::vector<std::string> train(const fs::path& run_file, const Overrides&
   return arguments;
 }
 
-/// Waits until the log holds `step`; false after two minutes.
-inline bool wait_for_step(const fs::path& run_directory, int64_t step) {
+/// False after two minutes.
+template <class Condition>
+bool wait_until(const Condition& holds) {
   for (int i = 0; i < 12000; ++i) {
-    if (losses(run_directory).contains(step)) return true;
+    if (holds()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return false;
+}
+
+/// Waits until the log holds `step`.
+inline bool wait_for_step(const fs::path& run_directory, int64_t step) {
+  return wait_until([&] { return losses(run_directory).contains(step); });
 }
 
 inline fs::path checkpoint(const fs::path& run_directory, int64_t step) {
   char name[32];
   std::snprintf(name, sizeof(name), "step-%08d", static_cast<int>(step));
   return run_directory / "checkpoints" / name;
+}
+
+/// Waits until the checkpoint of `step` is there: training goes on while it is written.
+inline bool wait_for_checkpoint(const fs::path& run_directory, int64_t step) {
+  return wait_until([&] { return fs::exists(checkpoint(run_directory, step)); });
 }
 
 /// Weights, moments and averages of two checkpoints are the same bytes; the data goes on at the

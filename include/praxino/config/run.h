@@ -368,6 +368,7 @@ void visit_fields(Visitor& v, OptimConfig& c) {
 struct CheckpointConfig {
   int64_t every = 500;
   int64_t keep = 3;
+  bool background = true;
 };
 
 template <class Visitor>
@@ -377,6 +378,10 @@ void visit_fields(Visitor& v, CheckpointConfig& c) {
           .low = 1},
     c.every);
   v(Field{.key = "keep", .about = "newest checkpoints kept", .low = 1, .high = 1000000}, c.keep);
+  v(Field{.key = "background",
+          .about = "written while training goes on, from a copy in host memory; false: training "
+                   "waits, and the memory is saved"},
+    c.background);
 }
 
 struct EvalConfig {

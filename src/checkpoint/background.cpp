@@ -1,0 +1,68 @@
+#include "praxino/checkpoint/background.h"
+
+#include <ATen/ops/empty.h>
+
+#include <chrono>
+
+#include "praxino/base/error.h"
+#include "praxino/base/log.h"
+
+namespace praxino {
+namespace {
+
+// The memory of an earlier copy where it fits: fresh pages cost as much as the copy itself.
+at::Tensor host_memory(const at::Tensor& like, const at::Tensor& before) {
+  const bool fits = before.defined() && before.scalar_type() == like.scalar_type() &&
+                    before.sizes() == like.sizes();
+  if (fits) return before;
+  return at::empty(like.sizes(), like.options().device(at::kCPU).pinned_memory(like.is_cuda()));
+}
+
+void copy_tensors_to_host(const NamedTensors& from, NamedTensors& to) {
+  to.resize(from.size());
+  for (size_t i = 0; i < from.size(); ++i) {
+    const auto& [name, tensor] = from[i];
+    TORCH_CHECK(tensor.defined(), "BackgroundSaves: tensor ", name, " is undefined");
+    const at::Tensor source = tensor.detach();
+    to[i] = {name, host_memory(source, to[i].second)};
+    to[i].second.copy_(source);
+  }
+}
+
+}  // namespace
+
+BackgroundSaves::~BackgroundSaves() {
+  try {
+    finish();
+  } catch (const std::exception& error) {
+    log::error("{}", error.what());
+  }
+}
+
+void BackgroundSaves::begin(const TrainState& state) {
+  finish();
+  copy(state);
+  writing_ = std::async(std::launch::async, [this] { store_.save(copy_); });
+}
+
+void BackgroundSaves::copy(const TrainState& state) {
+  std::erase_if(copy_.files, [&](const auto& file) { return !state.files.contains(file.first); });
+  for (const auto& [name, tensors] : state.files) copy_tensors_to_host(tensors, copy_.files[name]);
+  copy_.step = state.step;
+  copy_.state_json = state.state_json;
+  copy_.texts = state.texts;
+}
+
+void BackgroundSaves::check() {
+  const bool ended =
+      writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  if (ended) finish();
+}
+
+void BackgroundSaves::finish() {
+  if (!writing_.valid()) return;
+  writing_.get();
+  written_step_ = copy_.step;
+}
+
+}  // namespace praxino
