@@ -67,8 +67,27 @@ class SectionReader {
   std::vector<std::string_view> known_;
 };
 
+/// Gives one word to each field.
+class WordReader {
+ public:
+  explicit WordReader(const ValueAt& at) : at_(at) {}
+  template <class T>
+  void operator()(const Field& field, T& value) {
+    read_value(ValueAt{at_.source, at_.node, at_.path, field}, value);
+  }
+
+ private:
+  const ValueAt& at_;
+};
+
 template <Section T>
 void read_value(const ValueAt& at, T& section) {
+  if constexpr (OneWordSection<T>) {
+    if (at.node.kind == Node::Kind::kScalar) {
+      WordReader reader(at);
+      return visit_fields(reader, section);
+    }
+  }
   SectionReader reader(at.source, at.node, at.path);
   visit_fields(reader, section);
   reader.finish();

@@ -1,7 +1,7 @@
 #include "kernel_registry.h"
 
-#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <deque>
 
@@ -136,17 +136,18 @@ std::vector<KernelStatus> kernel_table(const std::optional<at::Device>& device) 
   return table;
 }
 
-std::vector<KernelStatus> check_kernels(const at::Device& device,
-                                        const std::vector<std::string_view>& ops,
-                                        std::optional<at::ScalarType> type) {
+std::vector<KernelStatus> check_kernels(const at::Device& device, const KernelChoice& wanted,
+                                        double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
   std::vector<KernelStatus> table;
-  for_each_kernel([&](size_t row, at::ScalarType of) {
-    const bool named = ops.empty() || std::ranges::find(ops, kRows[row].op) != ops.end();
-    if (!named || (type && *type != of)) return;
-    KernelStatus status = status_of(row, of, device);
-    if (status.state == KernelState::kUnchecked) {
-      trust_of(row).holds(device, of, kRows[row].check);
-      status = status_of(row, of, device);
+  for_each_kernel([&](size_t row, at::ScalarType type) {
+    KernelStatus status = status_of(row, type, device);
+    if (wanted && !wanted(status)) return;
+    const double passed = std::chrono::duration<double>(Clock::now() - begin).count();
+    if (status.state == KernelState::kUnchecked && passed < seconds) {
+      trust_of(row).holds(device, type, kRows[row].check);
+      status = status_of(row, type, device);
     }
     table.push_back(std::move(status));
   });

@@ -143,6 +143,7 @@ World build_world(const RunConfig& config, std::vector<ActionField> fields) {
                                   .seed = static_cast<uint64_t>(config.run.seed)};
   world.model =
       std::make_unique<WorldModel>(config.model, world.tokenizer->grid(), world.fields, options);
+  start_kernels(config, world.device, false);
   return world;
 }
 

@@ -159,6 +159,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   check_evaluation(options.fresh);
   if (!options.from.empty()) adopt(options);
   open_directory(options.fresh);
+  start_kernels(config, world.device, true);  // the optimizer's, too
   optimizer = make_optimizer(config.optim, world.model->parameters());
   ema = std::make_unique<Ema>(config.optim.ema, world.model->parameters());
   counters.content_hash = dataset->content_hash();

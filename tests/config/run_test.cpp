@@ -43,6 +43,27 @@ TEST(Run, OtherValuesReadBack) {
   EXPECT_EQ(to_yaml(again), to_yaml(config));
 }
 
+TEST(Run, SwitchesAllKernelsWithOneWord) {
+  const RunConfig all = parse_run("data: {path: videos}\nkernels: off\n", "run.yaml");
+  EXPECT_EQ(all.kernels.attention, "off");
+  EXPECT_EQ(all.kernels.optimizer, "off");
+  EXPECT_EQ(to_yaml(parse_run(to_yaml(all), "again")), to_yaml(all));
+  EXPECT_EQ(to_yaml(parse_run(kLeast, "run.yaml", {"kernels=off"})), to_yaml(all));
+
+  const RunConfig one = parse_run(kLeast, "run.yaml", {"kernels={attention: off}"});
+  EXPECT_EQ(one.kernels.attention, "off");
+  EXPECT_EQ(one.kernels.norm, "auto");
+  EXPECT_EQ(to_yaml(parse_run(kLeast, "run.yaml", {"kernels=off", "kernels=auto"})),
+            to_yaml(parse_run(kLeast, "run.yaml")));
+
+  EXPECT_EQ(refusal({"kernels=never"}),
+            "override 'kernels=never': kernels is 'never', but must be one of auto, off");
+  EXPECT_EQ(refusal({"kernels.attention=on"}),
+            "override 'kernels.attention=on': kernels.attention is 'on', but must be one of auto, "
+            "off");
+  EXPECT_THAT(refusal({"model=off"}), ::testing::HasSubstr("model needs lines of the form"));
+}
+
 TEST(Run, OfAnEarlierVersionIsReadAsItWasThen) {
   RunConfig config = parse_run(kLeast, "run.yaml", {"model.depth=3"});
   EXPECT_EQ(to_yaml(parse_stored_run(to_yaml(config), "config.yaml")), to_yaml(config));

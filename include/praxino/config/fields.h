@@ -39,4 +39,9 @@ concept Section = requires(ProbeVisitor& v, T& section) {
   visit_fields(v, section);
 };
 
+/// A section that may be given as one word, `kernels: off`, which then is the value of every key:
+/// it says `static constexpr bool kTakesOneWord = true;`.
+template <class T>
+concept OneWordSection = Section<T> && T::kTakesOneWord;
+
 }  // namespace praxino

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "praxino/config/fields.h"
+#include "praxino/config/kernels.h"
 
 namespace praxino {
 
@@ -441,6 +442,7 @@ struct RunConfig {
   OptimConfig optim;
   CheckpointConfig checkpoint;
   EvalConfig eval;
+  KernelsConfig kernels;
   std::vector<Expectation> expect;
 };
 
@@ -454,6 +456,10 @@ void visit_fields(Visitor& v, RunConfig& c) {
   v(Field{.key = "optim", .about = "the optimizer and its schedule"}, c.optim);
   v(Field{.key = "checkpoint", .about = "how often and how many"}, c.checkpoint);
   v(Field{.key = "eval", .about = "held-out measurement"}, c.eval);
+  v(Field{.key = "kernels",
+          .about =
+              "which kernels serve on a GPU, by family; `kernels: off` stands for all of them"},
+    c.kernels);
   v(Field{.key = "expect", .about = "conditions that turn the run into a test"}, c.expect);
 }
 

@@ -6,6 +6,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,11 +54,13 @@ struct KernelStatus {
 /// nullopt or a device without kernels gives the table all the same.
 std::vector<KernelStatus> kernel_table(const std::optional<at::Device>& device);
 
-/// The same for the ops of this list (empty: all) and one element type (nullopt: both), after the
-/// checks that have not been made yet; one that fails is warned of and turned down. On a device
-/// without kernels nothing is checked.
-std::vector<KernelStatus> check_kernels(const at::Device& device,
-                                        const std::vector<std::string_view>& ops = {},
-                                        std::optional<at::ScalarType> type = std::nullopt);
+/// Which rows of the table to check.
+using KernelChoice = std::function<bool(const KernelStatus& row)>;
+
+/// Makes the checks that `wanted` asks for (empty: all) and that have not been made yet, and gives
+/// the rows that it asks for. A kernel that disagrees is warned of and turned down. Begins no check
+/// after `seconds`: those are left to the first use. On a device without kernels, no check.
+std::vector<KernelStatus> check_kernels(const at::Device& device, const KernelChoice& wanted = {},
+                                        double seconds = std::numeric_limits<double>::infinity());
 
 }  // namespace praxino::ops

@@ -12,6 +12,7 @@
 #include "praxino/config/run.h"
 #include "praxino/model/world_model.h"
 #include "praxino/objective/objective.h"
+#include "praxino/ops/kernels.h"
 #include "praxino/tokenizer/tokenizer.h"
 
 namespace praxino {
@@ -39,8 +40,17 @@ bool use_bf16(const std::string& precision, const at::Device& device);
 /// usable cores). For the whole process.
 void use_threads(const RunSection& run);
 
-/// An untrained world on config.run.device. Has a GPU sum bfloat16 products in float32, for the
-/// whole process.
+/// Whether a run of this configuration takes the kernel of that row of ops::kernel_table; those of
+/// the optimizer only where it trains. True where that is not known.
+bool takes_kernel(const RunConfig& config, const at::Device& device, bool trains,
+                  const ops::KernelStatus& row);
+/// Switches the families of kernels as config.kernels says, for the whole process, and on a GPU
+/// checks those that the run takes, for two seconds at most, with a line in the log; what is left
+/// is checked at its first use.
+void start_kernels(const RunConfig& config, const at::Device& device, bool trains);
+
+/// An untrained world on config.run.device, its kernels started. Has a GPU sum bfloat16 products in
+/// float32, for the whole process.
 World build_world(const RunConfig& config, std::vector<ActionField> fields);
 
 struct LoadOptions {
