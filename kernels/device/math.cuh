@@ -67,6 +67,28 @@ PRAXINO_DEVICE double sqrt_exact(double x) {
 #endif
 }
 
+/// x * y, rounded by itself: the compiler may not join it with an addition that follows.
+PRAXINO_DEVICE float multiply_rounded(float x, float y) {
+#if defined(__CUDACC__)
+  float z;
+  asm("mul.rn.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+  return z;
+#else
+  return x * y;
+#endif
+}
+
+/// The nearest whole number, ties to even; for |x| below 2^31.
+PRAXINO_DEVICE int nearest_int(float x) {
+#if defined(__CUDACC__)
+  int y;
+  asm("cvt.rni.s32.f32 %0, %1;" : "=r"(y) : "f"(x));
+  return y;
+#else
+  return static_cast<int>(std::nearbyint(x));
+#endif
+}
+
 /// 1 / (1 + e^-x); NaN stays NaN.
 PRAXINO_DEVICE float sigmoid_fast(float x) {
   return reciprocal_fast(1.0F + exp2_fast(x * -1.44269504F));

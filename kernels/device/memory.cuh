@@ -79,6 +79,26 @@ PRAXINO_DEVICE uint32_t pack_bf16(float first, float second) {
 #endif
 }
 
+// Whole numbers as they are.
+PRAXINO_DEVICE uint8_t load(const uint8_t* from, Site site = PRAXINO_HERE) {
+  return load_raw(from, site);
+}
+PRAXINO_DEVICE uint32_t load(const uint32_t* from, Site site = PRAXINO_HERE) {
+  return load_raw(from, site);
+}
+PRAXINO_DEVICE int64_t load(const int64_t* from, Site site = PRAXINO_HERE) {
+  return load_raw(from, site);
+}
+PRAXINO_DEVICE void store(uint8_t* to, uint8_t value, Site site = PRAXINO_HERE) {
+  store_raw(to, value, site);
+}
+PRAXINO_DEVICE void store(uint32_t* to, uint32_t value, Site site = PRAXINO_HERE) {
+  store_raw(to, value, site);
+}
+PRAXINO_DEVICE void store(int64_t* to, int64_t value, Site site = PRAXINO_HERE) {
+  store_raw(to, value, site);
+}
+
 PRAXINO_DEVICE float load(const float* from, Site site = PRAXINO_HERE) {
   return load_raw(from, site);
 }

@@ -1,17 +1,13 @@
 // The kernels on a real GPU against the formulas. Without one, all of this skips; the same kernels
 // run on the CPU in tests/kernels.
 #include "ops/fused_cuda.h"
-#include "kernels/device_info.h"
-#include "ops/launch_cuda.h"
+#include "ops/on_gpu.h"
 #include "praxino/ops/norm.h"
-#include "support/tensors.h"
 
 namespace praxino::ops {
 namespace {
 
-using testing::gradients;
 using testing::normal;
-using testing::relative_error;
 using Inputs = std::vector<at::Tensor>;
 
 struct Shape {
@@ -26,39 +22,12 @@ const std::vector<Shape>& shapes() {
   return list;
 }
 
-at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
-
-class FusedCuda : public ::testing::TestWithParam<at::ScalarType> {
+class FusedCuda : public OnGpu {
  protected:
-  void SetUp() override {
-    int count = 0;
-    const kernels::Status status = kernels::device_count(count);
-    if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << kernels::status_text(status);
-    if (!cuda::on_capable_gpu(gpu(normal({1})))) GTEST_SKIP() << "a GPU older than 8.0";
-  }
-  // fp32: rounding of sums in another order. bf16: half a unit in the last of 8 bits.
-  double tolerance() const { return GetParam() == at::kFloat ? 2e-5 : 8e-3; }
   at::Tensor tokens(const Shape& s, uint64_t seed) const {
     return normal({s.b, s.t, s.n, s.d}, seed);
   }
   at::Tensor frames(const Shape& s, uint64_t seed) const { return normal({s.b, s.t, s.d}, seed); }
-
-  // `kernel` gives a result, the formula's, with the gradient of every input; the gradients of a
-  // hundred repetitions are equal bits.
-  void expect_equal(const testing::Function& kernel, const testing::Function& formula,
-                    const Inputs& inputs) const {
-    const at::Tensor want = formula(inputs), weight = normal(want.sizes(), 99);
-    EXPECT_LT(relative_error(kernel(inputs), want), tolerance());
-    const auto got_gradients = gradients(kernel, inputs, weight);
-    const auto want_gradients = gradients(formula, inputs, weight);
-    for (size_t i = 0; i < inputs.size(); ++i)
-      EXPECT_LT(relative_error(got_gradients[i], want_gradients[i]), tolerance()) << "input " << i;
-    for (int repetition = 0; repetition < 100; ++repetition) {
-      const auto again = gradients(kernel, inputs, weight);
-      for (size_t i = 0; i < inputs.size(); ++i)
-        ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
-    }
-  }
 };
 
 TEST_P(FusedCuda, NormModulateEqualsItsFormula) {

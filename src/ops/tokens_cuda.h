@@ -1,0 +1,33 @@
+#pragma once
+// The kernels between pixels, tokens and codes, on a GPU. Arguments and results as in
+// praxino/ops/patch.h and quantize.h. Each returns nothing where its kernel does not serve (no GPU
+// that runs it, another type, a shape out of its range, no elements): the formula does then.
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "kernels/fsq.h"
+#include "praxino/ops/patch.h"
+#include "praxino/ops/quantize.h"
+
+namespace praxino::ops::cuda {
+
+std::optional<at::Tensor> patchify(const at::Tensor& frames, int64_t patch, at::ScalarType dtype);
+std::optional<at::Tensor> unpatchify(const at::Tensor& tokens, const PatchShape& shape);
+std::optional<at::Tensor> patchify_yuv(const YuvPlanes& planes, const YuvColor& color,
+                                       int64_t patch, at::ScalarType dtype);
+std::optional<Quantized> finite_scalar_quantize(const at::Tensor& z,
+                                                const kernels::FsqLevels& levels);
+
+/// The same where the kernel has agreed with its formula (kernel_registry.h).
+namespace checked {
+std::optional<at::Tensor> patchify(const at::Tensor& frames, int64_t patch, at::ScalarType dtype);
+std::optional<at::Tensor> unpatchify(const at::Tensor& tokens, const PatchShape& shape);
+std::optional<at::Tensor> patchify_yuv(const YuvPlanes& planes, const YuvColor& color,
+                                       int64_t patch, at::ScalarType dtype);
+std::optional<Quantized> finite_scalar_quantize(const at::Tensor& z,
+                                                const kernels::FsqLevels& levels);
+}  // namespace checked
+
+}  // namespace praxino::ops::cuda
