@@ -23,6 +23,17 @@ PRAXINO_DEVICE float exp2_fast(float x) {
 #endif
 }
 
+/// log2(x); -infinity at 0.
+PRAXINO_DEVICE float log2_fast(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return std::log2(x);
+#endif
+}
+
 /// 1 / sqrt(x)
 PRAXINO_DEVICE float rsqrt_fast(float x) {
 #if defined(__CUDACC__)

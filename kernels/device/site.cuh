@@ -7,6 +7,9 @@
 /// Opens the declaration of a kernel whose blocks have at most `threads` threads.
 #define PRAXINO_KERNEL(threads) __global__ void __launch_bounds__(threads)
 #define PRAXINO_UNROLL _Pragma("unroll")
+// Where more copies of a body would take too many registers.
+#define PRAXINO_UNROLL_TWICE _Pragma("unroll 2")
+#define PRAXINO_NO_UNROLL _Pragma("unroll 1")
 #define PRAXINO_HERE \
   {}
 #else
@@ -16,6 +19,8 @@
 #define PRAXINO_DEVICE inline
 #define PRAXINO_KERNEL(threads) void
 #define PRAXINO_UNROLL
+#define PRAXINO_UNROLL_TWICE
+#define PRAXINO_NO_UNROLL
 #define PRAXINO_HERE ::std::source_location::current()
 #endif
 

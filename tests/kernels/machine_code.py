@@ -16,11 +16,22 @@ import subprocess
 import sys
 import tempfile
 
-# Pattern of the kernel, most registers of a thread, fewest 16-byte loads and stores. The limits lie
-# a little above what CUDA 13.0 needs for 8.0, 9.0 and 10.0f; where one is crossed, look at
-# occupancy.
+# Instructions by their name in machine code, with the pattern that finds them there and in PTX.
+NAMED = {"HMMA": (r"\bHMMA\.16816", r"\bmma\.sync\.aligned\.m16n8k16"),
+         "LDSM": (r"\bLDSM\.", r"\bldmatrix\.sync"),
+         "LDGSTS": (r"\bLDGSTS\.", r"\bcp\.async\.cg\.shared")}
+MATRICES = ("HMMA", "LDSM", "LDGSTS")
+
+# Pattern of the kernel, most registers of a thread, fewest 16-byte loads and stores; for some, the
+# instructions that it must have. The limits lie a little above what CUDA 13.0 needs for 8.0, 9.0 and
+# 10.0f; where one is crossed, look at occupancy. No thread has more than 255.
 LIMITS = [
     (r"add_chunks_kernel", 48, 0, 0),
+    (r"frame_attention_kernel<(64|128), false>", 255, 0, 1, MATRICES),
+    (r"frame_attention_kernel<(64|128), true>", 240, 10, 1, MATRICES),
+    (r"frame_attention_queries_kernel<(64|128)>", 255, 2, 1, MATRICES),
+    (r"frame_attention_keys_kernel<KeyTiles<.*, false>, (64|128)>", 255, 0, 2, MATRICES),
+    (r"frame_attention_keys_kernel<KeyTiles<.*, true>, (64|128)>", 255, 20, 6, MATRICES),
     (r"gate_add(_backward)?_any_kernel", 48, 0, 0),
     (r"gate_add_kernel<.*, 1>", 48, 5, 2),
     (r"gate_add_kernel<.*, 2>", 64, 10, 4),
@@ -60,6 +71,7 @@ LIMITS = [
     (r"fsq_kernel<.*, [48]>", 48, 1, 1),
     (r"fsq_backward_kernel<.*, 1>", 32, 0, 0),
     (r"fsq_backward_kernel<.*, [48]>", 40, 2, 1),
+    (r"sum_rows_kernel", 48, 0, 0),
     (r"swiglu(_backward)?_kernel<.*, 1>", 32, 0, 0),
     (r"swiglu_kernel<.*, [48]>", 40, 2, 1),
     (r"swiglu_backward_kernel<.*, [48]>", 48, 3, 2),
@@ -89,14 +101,16 @@ def resources(log):
             for name, stores, loads, registers in pattern.findall(log)}
 
 
-def instructions(text, heading, loads, stores, local):
-    """Kernel -> how many 16-byte loads, 16-byte stores and accesses to local memory it has."""
+def instructions(text, heading, loads, stores, local, language):
+    """Kernel -> how many 16-byte loads, 16-byte stores, accesses to local memory and named
+    instructions it has. `language`: 0 for machine code, 1 for PTX."""
     counts = {}
     for part in re.split(heading, text)[1:]:
         name = re.match(r"\w+", part).group()
         counts[name] = collections.Counter(
             load=len(re.findall(loads, part)), store=len(re.findall(stores, part)),
-            local=len(re.findall(local, part)))
+            local=len(re.findall(local, part)),
+            **{key: len(re.findall(found[language], part)) for key, found in NAMED.items()})
     return counts
 
 
@@ -105,12 +119,12 @@ def disassemble(nvcc, architecture, source, cubin):
     cuobjdump = str(beside) if beside.exists() else shutil.which("cuobjdump")
     if cuobjdump:
         return instructions(output_of([cuobjdump, "-sass", str(cubin)]), r"Function : ",
-                            r"\bLDG\.E\S*\.128", r"\bSTG\.E\S*\.128", r"\b(?:LDL|STL)\b")
+                            r"\bLDG\.E\S*\.128", r"\bSTG\.E\S*\.128", r"\b(?:LDL|STL)\b", 0)
     ptx = cubin.with_suffix(".ptx")
     output_of(compile_command(nvcc, "compute_" + architecture, source) + ["-ptx", "-o", str(ptx)])
     return instructions(ptx.read_text(encoding="utf-8"), r"\.entry ",
                         r"\bld\.global\." + SIXTEEN_BYTES, r"\bst\.global\." + SIXTEEN_BYTES,
-                        r"\b(?:ld|st)\.local")
+                        r"\b(?:ld|st)\.local", 1)
 
 
 def compile_command(nvcc, target, source):
@@ -124,7 +138,7 @@ def complaints(name, used, seen):
     if len(rows) != 1:
         yield f"{len(rows)} rows of LIMITS describe it, not one"
         return
-    _, most, loads, stores = rows[0]
+    _, most, loads, stores, *named = rows[0]
     if registers > most:
         yield f"{registers} registers, {most} allowed"
     if registers < FEWEST_REGISTERS:
@@ -133,6 +147,9 @@ def complaints(name, used, seen):
         yield f"{spilled} bytes spilled, {seen['local']} accesses to local memory"
     if seen["load"] < loads or seen["store"] < stores:
         yield f"fewer than {loads} loads and {stores} stores of 16 bytes"
+    for instruction in named[0] if named else ():
+        if not seen[instruction]:
+            yield f"no {instruction}"
 
 
 def main():
