@@ -94,33 +94,17 @@ frame_attention_kernel(FrameAttention p) {
   using Tiles = ForwardTiles<kWidth, kNorm>;
   constexpr int kThreads = Tiles::kThreads, kKeys = Tiles::kKeys, kQueries = Tiles::kQueries;
   constexpr int kRowTiles = Tiles::kRowTiles;
-  const TileOrder::Unit unit = forward_order(p.shape, kQueries).unit(block_index());
-  const int heads = static_cast<int>(p.shape.heads), problem = static_cast<int>(unit.problem);
-  const int batch = problem / heads, head = problem % heads;
-  const int key_head = head / static_cast<int>(p.shape.shared_by());
+  const QueryTile at = query_tile<kQueries>(p.shape);
   const FrameMask& mask = p.shape.mask;
-  const int first = static_cast<int>(unit.tile) * kQueries;
-  const Range queries{first, smaller(first + kQueries, mask.queries)};
-  const Ranges seen = mask.keys_of(queries);
-  const int tiles = tiles_of(seen, kKeys);
+  const int first = at.queries.begin, tiles = tiles_of(at.seen, kKeys);
   const float scale = p.shape.scale * kLog2E;
 
   Bf16* q_tile = reinterpret_cast<Bf16*>(shared_floats());
-  Bf16* k_tiles = q_tile + kQueries * kWidth;
-  Bf16* v_tiles = k_tiles + 2 * kKeys * kWidth;
-  int* seen_keys = reinterpret_cast<int*>(v_tiles + 2 * kKeys * kWidth);
-  const auto fetch = [&](int index) {
-    const Range keys = tile_of(seen, index, kKeys);
-    const int stage = index % 2 * kKeys * kWidth;
-    copy_tile<kKeys, kWidth, kThreads>(k_tiles + stage, row_of(p.k, batch, key_head, keys.begin),
-                                       p.k.strides.token, keys.size());
-    copy_tile<kKeys, kWidth, kThreads>(v_tiles + stage, row_of(p.v, batch, key_head, keys.begin),
-                                       p.v.strides.token, keys.size());
-  };
-
-  copy_tile<kQueries, kWidth, kThreads>(q_tile, row_of(p.q, batch, head, first), p.q.strides.token,
-                                        queries.size());
-  if (tiles > 0) fetch(0);
+  const KeyStages<kKeys, kWidth, kThreads> stages(q_tile + kQueries * kWidth);
+  int* seen_keys = reinterpret_cast<int*>(stages.keys + stages.kElements);
+  copy_tile<kQueries, kWidth, kThreads>(q_tile, row_of(p.q, at.batch, at.head, first),
+                                        p.q.strides.token, at.queries.size());
+  if (tiles > 0) stages.fetch(p.k, p.v, at, 0);
   commit_copies();
   find_seen_keys<kQueries>(seen_keys, mask, first);
   Results<kRowTiles, kWidth / 8> out;
@@ -134,15 +118,15 @@ frame_attention_kernel(FrameAttention p) {
   const int row = warp_index() * 16 * kRowTiles;
   PRAXINO_NO_UNROLL
   for (int index = 0; index < tiles; ++index) {
-    if (index + 1 < tiles) fetch(index + 1);
+    if (index + 1 < tiles) stages.fetch(p.k, p.v, at, index + 1);
     commit_copies();
     wait_copies<1>();
     sync_block();
-    const Range keys = tile_of(seen, index, kKeys);
-    Bf16* k_tile = k_tiles + index % 2 * kKeys * kWidth;
+    const Range keys = tile_of(at.seen, index, kKeys);
+    Bf16* k_tile = stages.keys_of(index);
     if constexpr (kNorm) {
       if (index == 0) {
-        norm_rotate_tile<kQueries, kWidth, kThreads>(q_tile, queries.size(),
+        norm_rotate_tile<kQueries, kWidth, kThreads>(q_tile, at.queries.size(),
                                                      rotation_of_queries(p.norm, first, kWidth));
       }
       norm_rotate_tile<kKeys, kWidth, kThreads>(k_tile, keys.size(),
@@ -151,26 +135,26 @@ frame_attention_kernel(FrameAttention p) {
     }
     Results<kRowTiles, kKeys / 8> scores;
     multiply_rows<kWidth, kRowTiles, kKeys / 8>(scores, q_tile + row * kWidth, k_tile);
-    if (keys.size() < kKeys || !mask.full(queries, keys))
+    if (keys.size() < kKeys || !mask.full(at.queries, keys))
       hide<kRowTiles, kKeys / 8>(scores, seen_keys + kSeenInts * row, keys);
     weigh<kRowTiles, kKeys / 8, kWidth / 8>(scores, softmax, out, scale);
     Rounded<kRowTiles, kKeys / 8> weights;
     round_results<kRowTiles, kKeys / 8>(weights, scores);
-    add_product<kWidth, kRowTiles, kKeys / 8>(out, weights, v_tiles + index % 2 * kKeys * kWidth);
+    add_product<kWidth, kRowTiles, kKeys / 8>(out, weights, stages.values_of(index));
     sync_block();  // before the next but one tile is copied to where this one is
   }
   wait_copies<0>();
   sync_block();
-  finish<kRowTiles, kWidth / 8>(softmax, out, scale, p.lse + int64_t{problem} * mask.queries,
+  finish<kRowTiles, kWidth / 8>(softmax, out, scale, p.lse + int64_t{at.problem} * mask.queries,
                                 first + row, mask.queries);
-  write_rows<kWidth, kRowTiles>(out, 1.0F, q_tile, row_of(p.out, batch, head, first),
-                                p.out.strides.token, queries.size());
+  write_rows<kWidth, kRowTiles>(out, 1.0F, q_tile, row_of(p.out, at.batch, at.head, first),
+                                p.out.strides.token, at.queries.size());
 }
 
 template <int kWidth, bool kNorm>
 Status launch_variant(const FrameAttention& p, Stream stream) {
   using Tiles = ForwardTiles<kWidth, kNorm>;
-  const int64_t blocks = forward_order(p.shape, Tiles::kQueries).blocks();
+  const int64_t blocks = queries_order(p.shape, Tiles::kQueries).blocks();
   if (blocks == 0) return {};
   if (blocks > INT32_MAX) return kRefused;
   return launch(frame_attention_kernel<kWidth, kNorm>,
@@ -186,6 +170,10 @@ Status launch_frame_attention(const FrameAttention& p, Stream stream) {
   if (p.shape.width == 64)
     return norm ? launch_variant<64, true>(p, stream) : launch_variant<64, false>(p, stream);
   return norm ? launch_variant<128, true>(p, stream) : launch_variant<128, false>(p, stream);
+}
+
+bool takes_norm(const AttentionShape& shape) {
+  return in_range(shape) && backward_plan(shape, shared_limit()) != BackwardPlan::kTwoPasses;
 }
 
 Status launch_frame_attention_backward(const FrameAttentionBackward& p, Stream stream) {

@@ -84,4 +84,8 @@ struct FrameAttentionBackward {
 /// the shape (backward_plan).
 Status launch_frame_attention_backward(const FrameAttentionBackward& params, Stream stream);
 
+/// True where the norm belongs into the load on the current device: one pass backward, and no key
+/// normalised more than twice forward.
+bool takes_norm(const AttentionShape& shape);
+
 }  // namespace praxino::kernels

@@ -29,7 +29,7 @@ constexpr PRAXINO_HOST_DEVICE int64_t bytes_of_keys(const AttentionShape& shape)
   return int64_t{2} * static_cast<int64_t>(sizeof(Bf16)) * shape.mask.keys * shape.width;
 }
 
-constexpr PRAXINO_HOST_DEVICE TileOrder forward_order(const AttentionShape& shape, int queries) {
+constexpr PRAXINO_HOST_DEVICE TileOrder queries_order(const AttentionShape& shape, int queries) {
   return {.problems = shape.batch * shape.heads,
           .tiles = tiles_of(shape.mask.queries, queries),
           .group = problems_in_cache(bytes_of_keys(shape)) * shape.shared_by(),

@@ -199,4 +199,43 @@ PRAXINO_DEVICE Rotation rotation_of_keys(const QkNormRotate& norm, int64_t first
   return {norm.key_gain, norm.key_cos + angle, norm.key_sin + angle};
 }
 
+/// What a block works on whose unit is a tile of queries.
+struct QueryTile {
+  int problem, batch, head, key_head;
+  Range queries;
+  Ranges seen;  // keys
+};
+template <int kQueries>
+PRAXINO_DEVICE QueryTile query_tile(const AttentionShape& shape) {
+  const TileOrder::Unit unit = queries_order(shape, kQueries).unit(block_index());
+  const int heads = static_cast<int>(shape.heads), problem = static_cast<int>(unit.problem);
+  const int head = problem % heads, first = static_cast<int>(unit.tile) * kQueries;
+  const Range queries{first, smaller(first + kQueries, shape.mask.queries)};
+  return {problem, problem / heads,
+          head,    head / static_cast<int>(shape.shared_by()),
+          queries, shape.mask.keys_of(queries)};
+}
+
+/// Two stages of keys and values in shared memory.
+template <int kKeys, int kWidth, int kThreads>
+struct KeyStages {
+  Bf16 *keys, *values;
+  static constexpr int kElements = 4 * kKeys * kWidth;
+  PRAXINO_DEVICE explicit KeyStages(Bf16* memory)
+      : keys(memory), values(memory + 2 * kKeys * kWidth) {}
+  PRAXINO_DEVICE Bf16* keys_of(int index) const { return keys + index % 2 * kKeys * kWidth; }
+  PRAXINO_DEVICE Bf16* values_of(int index) const { return values + index % 2 * kKeys * kWidth; }
+  /// Begins to copy tile `index` of what the block sees.
+  PRAXINO_DEVICE void fetch(const HeadsIn& k, const HeadsIn& v, const QueryTile& at,
+                            int index) const {
+    const Range range = tile_of(at.seen, index, kKeys);
+    copy_tile<kKeys, kWidth, kThreads>(keys_of(index),
+                                       row_of(k, at.batch, at.key_head, range.begin),
+                                       k.strides.token, range.size());
+    copy_tile<kKeys, kWidth, kThreads>(values_of(index),
+                                       row_of(v, at.batch, at.key_head, range.begin),
+                                       v.strides.token, range.size());
+  }
+};
+
 }  // namespace praxino::kernels::device

@@ -23,8 +23,8 @@ NAMED = {"HMMA": (r"\bHMMA\.16816", r"\bmma\.sync\.aligned\.m16n8k16"),
 MATRICES = ("HMMA", "LDSM", "LDGSTS")
 
 # Pattern of the kernel, most registers of a thread, fewest 16-byte loads and stores; for some, the
-# instructions that it must have. The limits lie a little above what CUDA 13.0 needs for 8.0, 9.0 and
-# 10.0f; where one is crossed, look at occupancy. No thread has more than 255.
+# instructions that it must have. The limits lie a little above what CUDA 13.0 needs for 8.0, 9.0
+# and 10.0f; where one is crossed, look at occupancy. No thread has more than 255.
 LIMITS = [
     (r"add_chunks_kernel", 48, 0, 0),
     (r"frame_attention_kernel<(64|128), false>", 255, 0, 1, MATRICES),
