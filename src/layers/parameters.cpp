@@ -50,24 +50,29 @@ ParameterScope ParameterScope::child(std::string_view name) const {
   return {*parameters_, generator_, device_, prefix_ + std::string(name) + "."};
 }
 
-at::Tensor ParameterScope::add(std::string_view name, const at::Tensor& on_cpu,
+at::TensorOptions ParameterScope::host() const {
+  return at::TensorOptions().dtype(at::kFloat).device(device_.is_meta() ? at::kMeta : at::kCPU);
+}
+
+at::Tensor ParameterScope::add(std::string_view name, const at::Tensor& on_host,
                                ParameterRole role) const {
-  return parameters_->add(prefix_ + std::string(name), on_cpu.to(device_), role);
+  return parameters_->add(prefix_ + std::string(name), on_host.to(device_), role);
 }
 
 at::Tensor ParameterScope::zeros(std::string_view name, at::IntArrayRef shape,
                                  ParameterRole role) const {
-  return add(name, at::zeros(shape, at::kFloat), role);
+  return add(name, at::zeros(shape, host()), role);
 }
 
 at::Tensor ParameterScope::ones(std::string_view name, at::IntArrayRef shape,
                                 ParameterRole role) const {
-  return add(name, at::ones(shape, at::kFloat), role);
+  return add(name, at::ones(shape, host()), role);
 }
 
 at::Tensor ParameterScope::normal(std::string_view name, at::IntArrayRef shape, double deviation,
                                   ParameterRole role) const {
-  return add(name, at::empty(shape, at::kFloat).normal_(0, deviation, generator_), role);
+  const at::Tensor values = at::empty(shape, host());
+  return add(name, values.normal_(0, deviation, generator_), role);
 }
 
 }  // namespace praxino

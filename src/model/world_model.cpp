@@ -142,7 +142,7 @@ at::Tensor WorldModel::State::grid_positions(const std::vector<int64_t>& times) 
   const auto floats = at::TensorOptions().dtype(at::kFloat).device(options.device);
   // In integers: a GPU's floating division by a whole number may fall one below it.
   const at::Tensor index = at::arange(grid.count(), floats.dtype(at::kLong));
-  const at::Tensor row = index.floor_divide(grid.columns);
+  const at::Tensor row = index.div(grid.columns, "floor");
   at::Tensor place = at::stack({row, index - row * grid.columns}, 1).to(at::kFloat);
   if (config.registers > 0)
     place = at::cat({place.mean(0, true).expand({config.registers, 2}), place}, 0);

@@ -19,6 +19,11 @@ bool hides_actions(const ObjectiveConfig& config, uint64_t seed, int64_t sample)
          config.action_dropout;
 }
 
+// Where random numbers are drawn; tokens without memory have noise without memory.
+at::Device host_of(const at::Tensor& tokens) {
+  return at::Device(tokens.is_meta() ? at::kMeta : at::kCPU);
+}
+
 }  // namespace
 
 std::vector<float> draw_signal(const ObjectiveConfig& config, uint64_t seed, int64_t sample,
@@ -55,8 +60,8 @@ Corrupted DiffusionForcing::corrupt(const at::Tensor& tokens, const SampleKeys& 
       weight.push_back(static_cast<float>(frame_weight(config_, tau)));
     }
     hidden.push_back(hides_actions(config_, keys.seed, sample) ? 1 : 0);
-    noise.push_back(
-        keyed_normal(tokens.sizes().slice(1), keys.seed, "noise", static_cast<uint64_t>(sample)));
+    noise.push_back(keyed_normal(tokens.sizes().slice(1), keys.seed, "noise",
+                                 static_cast<uint64_t>(sample), host_of(tokens)));
   }
   const auto on_device = [&](const at::Tensor& t) { return ops::upload(t, tokens.device()); };
   Corrupted result;

@@ -1,6 +1,7 @@
 #include "praxino/objective/objective.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
 
 #include "diffusion_forcing.h"
@@ -24,6 +25,8 @@ at::Tensor mix_noise(const at::Tensor& tokens, const at::Tensor& noise, double t
 
 at::Tensor keyed_normal(at::IntArrayRef shape, uint64_t seed, std::string_view stream,
                         uint64_t number, at::Device device) {
+  if (device.is_meta())
+    return at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(device));
   const auto generator =
       at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed, stream, number));
   return at::randn(shape, generator, at::TensorOptions().dtype(at::kFloat)).to(device);

@@ -4,7 +4,10 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "blocked_attention.h"
+
+#include "planned_attention.h"
 #include "praxino/ops/norm.h"
+#include "praxino/ops/planned_device.h"
 
 namespace praxino::ops {
 namespace {
@@ -12,6 +15,7 @@ namespace {
 // R S H K -> R S H K, by the library's R H S K.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                   const std::optional<at::Tensor>& mask = {}, bool causal = false) {
+  if (q.is_meta()) return planned_attention(q, k, v);
   return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
                                           mask,
                                           /*dropout_p=*/0.0, causal, /*scale=*/std::nullopt,
@@ -43,7 +47,7 @@ at::Tensor places_as_heads(const at::Tensor& x) { return x.flatten(2, 3); }
 constexpr int64_t kMostBlockedKeys = 2048;
 
 bool use_blocks(const at::Tensor& q, int64_t keys) {
-  return q.is_cpu() && keys <= kMostBlockedKeys;
+  return computing_device(q) == at::kCPU && keys <= kMostBlockedKeys;
 }
 
 // R S H K -> (R H) S K, with key/value heads repeated to `heads`.
@@ -96,7 +100,7 @@ at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
   const bool all = sees_all(window, q.size(1));
   const auto mask = all ? std::nullopt : std::optional(frame_mask(q.size(1), window, q.device()));
   const auto operand = [](const at::Tensor& x) {
-    return places_as_heads(x.is_cpu() ? x.to(at::kFloat) : x);
+    return places_as_heads(computing_device(x) == at::kCPU ? x.to(at::kFloat) : x);
   };
   return attend(operand(q), operand(k), operand(v), mask, all)
       .reshape(q.sizes())

@@ -29,6 +29,7 @@ Range range_of(int64_t frame, int64_t tokens, int64_t window) {
 
 template <class Run>
 void over_rows(const Tensor& x, Run run) {
+  if (x.is_meta()) return;
   const int64_t width = x.size(-1), rows = x.numel() / width;
   const auto spread = [&](auto* data) {
     at::parallel_for(0, rows, std::max<int64_t>(1, 16384 / width),

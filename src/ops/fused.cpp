@@ -19,13 +19,17 @@ using torch::autograd::variable_list;
 
 constexpr int64_t kMaxHeadWidth = 1024;
 
+// A tensor without memory takes the same way, whatever device is planned: the kernels keep and make
+// the same tensors.
 bool fusable(const Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+  return (x.is_cpu() || x.is_meta()) &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
-// Calls run(pointer of the element type that the loops know).
+// Calls run(pointer of the element type that the loops know); nothing for a tensor without memory.
 template <class Run>
 void with_elements(const Tensor& tensor, Run run) {
+  if (tensor.is_meta()) return;
   if (tensor.scalar_type() == at::kBFloat16) {
     run(static_cast<cpu::Bf16*>(tensor.mutable_data_ptr()));
   } else {
@@ -35,7 +39,7 @@ void with_elements(const Tensor& tensor, Run run) {
 
 template <class T>
 T* elements(const Tensor& tensor) {
-  return static_cast<T*>(tensor.mutable_data_ptr());
+  return tensor.is_meta() ? nullptr : static_cast<T*>(tensor.mutable_data_ptr());
 }
 
 // Ranges of about 16k elements each: smaller ones are not worth a thread.
@@ -50,10 +54,10 @@ struct NormModulate : Function<NormModulate> {
     const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
     const Tensor y = at::empty(x.sizes(), x.options().dtype(static_cast<at::ScalarType>(dtype)));
     const Tensor inverse = at::empty({frames * tokens}, x.options());
-    const cpu::NormModulate p{.x = x.data_ptr<float>(),
-                              .scale = scale.data_ptr<float>(),
-                              .shift = shifts.data_ptr<float>(),
-                              .inverse = inverse.data_ptr<float>(),
+    const cpu::NormModulate p{.x = elements<float>(x),
+                              .scale = elements<float>(scale),
+                              .shift = elements<float>(shifts),
+                              .inverse = elements<float>(inverse),
                               .width = width,
                               .tokens = tokens};
     with_elements(y, [&](auto* out) {
@@ -70,12 +74,12 @@ struct NormModulate : Function<NormModulate> {
     const Tensor grad_x = at::empty_like(x), grad_scale = at::empty_like(scale),
                  grad_shift = at::empty_like(scale);
     const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
-    const cpu::NormModulateBackward p{.x = x.data_ptr<float>(),
-                                      .scale = scale.data_ptr<float>(),
-                                      .inverse = inverse.data_ptr<float>(),
-                                      .grad_x = grad_x.data_ptr<float>(),
-                                      .grad_scale = grad_scale.data_ptr<float>(),
-                                      .grad_shift = grad_shift.data_ptr<float>(),
+    const cpu::NormModulateBackward p{.x = elements<float>(x),
+                                      .scale = elements<float>(scale),
+                                      .inverse = elements<float>(inverse),
+                                      .grad_x = elements<float>(grad_x),
+                                      .grad_scale = elements<float>(grad_scale),
+                                      .grad_shift = elements<float>(grad_shift),
                                       .width = width,
                                       .tokens = tokens};
     with_elements(grad, [&](auto* g) {
@@ -93,9 +97,9 @@ struct GateAdd : Function<GateAdd> {
                  branch = branch_in.contiguous();
     const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
     const Tensor y = at::empty_like(x);
-    const cpu::GateAdd p{.x = x.data_ptr<float>(),
-                         .gate = gate.data_ptr<float>(),
-                         .y = y.data_ptr<float>(),
+    const cpu::GateAdd p{.x = elements<float>(x),
+                         .gate = elements<float>(gate),
+                         .y = elements<float>(y),
                          .width = width,
                          .tokens = tokens};
     with_elements(branch, [&](auto* in) {
@@ -112,9 +116,9 @@ struct GateAdd : Function<GateAdd> {
                  grad_branch = at::empty_like(branch);
     const int64_t frames = branch.size(0) * branch.size(1), tokens = branch.size(2),
                   width = branch.size(3);
-    const cpu::GateAddBackward p{.grad = grad.data_ptr<float>(),
-                                 .gate = gate.data_ptr<float>(),
-                                 .grad_gate = grad_gate.data_ptr<float>(),
+    const cpu::GateAddBackward p{.grad = elements<float>(grad),
+                                 .gate = elements<float>(gate),
+                                 .grad_gate = elements<float>(grad_gate),
                                  .width = width,
                                  .tokens = tokens};
     with_elements(grad_branch, [&](auto* out) {
@@ -183,17 +187,17 @@ struct NormRotate : Function<NormRotate> {
       using T = std::remove_pointer_t<decltype(out)>;
       at::parallel_for(0, x.size(0), grain(x.stride(0)), [&](int64_t b, int64_t e) {
         cpu::norm_rotate_backward(p, elements<T>(x), elements<T>(grad), out,
-                                  grad_gain.data_ptr<float>(), b, e);
+                                  elements<float>(grad_gain), b, e);
       });
     });
     return {grad_x, grad_gain.sum(0), Tensor(), Tensor()};
   }
   static cpu::NormRotate parameters(const Tensor& x, const Tensor& gain, const Tensor& cos,
                                     const Tensor& sin, const Tensor& inverse) {
-    return {.gain = gain.data_ptr<float>(),
-            .cos = cos.data_ptr<float>(),
-            .sin = sin.data_ptr<float>(),
-            .inverse = inverse.data_ptr<float>(),
+    return {.gain = elements<float>(gain),
+            .cos = elements<float>(cos),
+            .sin = elements<float>(sin),
+            .inverse = elements<float>(inverse),
             .positions = x.size(1),
             .heads = x.size(2),
             .head_width = x.size(3)};

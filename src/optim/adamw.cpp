@@ -16,7 +16,9 @@ AdamW::AdamW(Options options, const std::vector<Parameter>& parameters) : option
 
 void AdamW::step(const std::vector<at::Tensor>& gradients, const GradientCheck& check,
                  const at::Tensor& steps, double rate) const {
-  if (parameters_.empty()) return;
+  // Without memory there is nothing to change; the kernel below works in place, without
+  // temporaries.
+  if (parameters_.empty() || parameters_.front().is_meta()) return;
   // Every parameter takes every step, so one counter serves all. The kernel divides the gradients
   // by grad_scale, which is the clipping, and changes nothing at all where found_inf is 1.
   constexpr double kEpsilon = 1e-8;

@@ -16,6 +16,7 @@
 #include <map>
 
 #include "praxino/base/processor.h"
+#include "praxino/ops/planned_device.h"
 
 namespace praxino {
 namespace {
@@ -26,7 +27,7 @@ constexpr int64_t kLargestBatch = int64_t{1} << 25;
 /// bfloat16 halves the time where it is native (measured on an EPYC with avx512_bf16, with the same
 /// singular values) and is many times slower where it is emulated.
 at::ScalarType product_type(const at::Tensor& x) {
-  return !x.device().is_cpu() || multiplies_bf16() ? at::kBFloat16 : at::kFloat;
+  return ops::computing_device(x) != at::kCPU || multiplies_bf16() ? at::kBFloat16 : at::kFloat;
 }
 
 }  // namespace

@@ -125,26 +125,36 @@ auto find_field(const std::vector<ActionField>& fields, const std::string& name)
   return std::ranges::find(fields, name, &ActionField::name);
 }
 
-}  // namespace
-
-World build_world(const RunConfig& config, std::vector<ActionField> fields) {
-  // By default cuBLAS may add up the parts of a bfloat16 product in bfloat16.
-  at::globalContext().setAllowBF16ReductionCuBLAS(false);
+World assemble(const RunConfig& config, std::vector<ActionField> fields, const at::Device& device,
+               bool bf16) {
   World world;
   world.config = config;
   world.fields = std::move(fields);
   world.dataset.actions = world.fields;
-  world.device = parse_device(config.run.device);
+  world.device = device;
   world.tokenizer = make_tokenizer(config.tokenizer, config.data.size);
   world.objective = make_objective(config.objective);
   const WorldModelOptions options{.device = world.device,
-                                  .bf16 = use_bf16(config.run.precision, world.device),
+                                  .bf16 = bf16,
                                   .clip_frames = config.data.clip_frames,
                                   .seed = static_cast<uint64_t>(config.run.seed)};
   world.model =
       std::make_unique<WorldModel>(config.model, world.tokenizer->grid(), world.fields, options);
   start_kernels(config, world.device, false);
   return world;
+}
+
+}  // namespace
+
+World build_world(const RunConfig& config, std::vector<ActionField> fields) {
+  // By default cuBLAS may add up the parts of a bfloat16 product in bfloat16.
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);
+  const at::Device device = parse_device(config.run.device);
+  return assemble(config, std::move(fields), device, use_bf16(config.run.precision, device));
+}
+
+World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16) {
+  return assemble(config, std::move(fields), at::Device(at::kMeta), bf16);
 }
 
 World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) {

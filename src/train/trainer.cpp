@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "device_scalars.h"
+#include "micro_batch.h"
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
 #include "praxino/base/progress.h"
@@ -356,16 +357,8 @@ StepStats Trainer::step() {
   s.wait_seconds = 0;
   for (int64_t part = 0; part < parts; ++part) {
     const Batch batch = s.loader->next().to(s.world.device);
-    const Tokens tokens = s.world.tokenizer->encode(batch.frames);
-    const Corrupted input = s.world.objective->corrupt(
-        tokens.values, {static_cast<uint64_t>(s.config.run.seed), batch.samples});
-    const at::Tensor known = batch.known.logical_and(input.hide_actions.logical_not().unsqueeze(1));
-    const at::Tensor prediction =
-        s.world.model->forward(input.z, input.signal, {batch.actions, known});
-    const Loss loss = s.world.objective->loss(prediction, input);
-    const at::Tensor share = loss.total / static_cast<double>(parts);
-    share.backward();
-    total += share.detach();
+    const Loss loss = run_micro_batch(s.world, batch, parts);
+    total += loss.total.detach();
     add_terms(scalars, loss, parts);
     samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
     s.wait_seconds += batch.wait_seconds;

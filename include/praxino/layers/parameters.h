@@ -47,7 +47,7 @@ class Parameters {
 
 /// Where layers make their parameters: a prefix, a device and the generator of initial values.
 /// Values are drawn on the CPU (a CPU generator) and moved, so that a seed gives the same model on
-/// every device.
+/// every device. On at::kMeta there are no values: a model of any size is made without memory.
 class ParameterScope {
  public:
   ParameterScope(Parameters& parameters, at::Generator generator, at::Device device,
@@ -59,8 +59,9 @@ class ParameterScope {
                     ParameterRole role) const;
 
  private:
-  at::Tensor add(std::string_view name, const at::Tensor& on_cpu, ParameterRole role) const;
-  Parameters* parameters_;  // borrowed
+  at::Tensor add(std::string_view name, const at::Tensor& on_host, ParameterRole role) const;
+  at::TensorOptions host() const;  // where values are drawn
+  Parameters* parameters_;         // borrowed
   at::Generator generator_;
   at::Device device_;
   std::string prefix_;

@@ -56,7 +56,8 @@ at::Tensor mix_noise(const at::Tensor& tokens, const at::Tensor& noise, double t
 
 /// Standard normal values that depend on (seed, stream, number) alone. Made on the CPU and moved to
 /// `device`: the same bits for all devices beside processors of one kind. Another kind of processor
-/// may differ in the last bits, because LibTorch's generator has variants for instruction sets.
+/// may differ in the last bits, because LibTorch's generator has variants for instruction sets. On
+/// at::kMeta nothing is drawn.
 at::Tensor keyed_normal(at::IntArrayRef shape, uint64_t seed, std::string_view stream,
                         uint64_t number, at::Device device = at::Device(at::kCPU));
 

@@ -52,6 +52,8 @@ void start_kernels(const RunConfig& config, const at::Device& device, bool train
 /// An untrained world on config.run.device, its kernels started. Has a GPU sum bfloat16 products in
 /// float32, for the whole process.
 World build_world(const RunConfig& config, std::vector<ActionField> fields);
+/// The same without memory, its tensors on at::kMeta: for any size of model.
+World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16);
 
 struct LoadOptions {
   std::optional<int64_t> step = {};  // default: the newest whole checkpoint

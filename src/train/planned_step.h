@@ -1,0 +1,35 @@
+#pragma once
+// A training step on tensors without memory: what it would allocate.
+
+#include <cstdint>
+#include <vector>
+
+#include "allocation_log.h"
+#include "praxino/config/actions.h"
+#include "praxino/config/run.h"
+
+namespace praxino {
+
+/// What a step is planned for.
+struct StepPlanOptions {
+  at::DeviceType device = at::kCPU;  // whose code the operations go through
+  bool bf16 = false;                 // matrix products in bfloat16
+};
+
+struct PlannedStep {
+  int64_t matrices = 0;      // elements of parameters inside the blocks
+  int64_t others = 0;        // of those at the border, of conditioning, gains and biases
+  double forward_flops = 0;  // of one clip
+  MemoryPeak peak;
+  MemoryByKind lasting;     // between two steps: weights, moments, averages
+  int64_t gradients = 0;    // bytes at the end of the backward pass
+  int64_t activations = 0;  // most at one time, whatever else was live then
+};
+
+/// Builds the model, the optimizer and the averages of `config` on at::kMeta and runs the trainer's
+/// own micro-batches, optimizer step and update of the averages on them. No memory is allocated and
+/// nothing is computed, so that any size takes milliseconds a block.
+PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& fields,
+                      const StepPlanOptions& options);
+
+}  // namespace praxino

@@ -1,0 +1,146 @@
+#include "train/planned_step.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "praxino/base/processor.h"
+#include "praxino/data/dataset.h"
+#include "praxino/data/synthetic.h"
+#include "praxino/rollout/world.h"
+#include "praxino/train/trainer.h"
+#include "support/temporary_folder.h"
+
+namespace praxino {
+namespace {
+
+/// A run of seconds whose step takes some ten megabytes.
+RunConfig small_run() {
+  RunConfig config;
+  config.run.threads = 2;
+  config.run.device = "cpu";
+  config.run.precision = "fp32";
+  config.data.clip_frames = 6;
+  config.data.size = {32, 32};
+  config.data.batch = 4;
+  config.data.split.val = 0;
+  config.tokenizer.patch = 4;
+  config.model.width = 128;
+  config.model.depth = 4;
+  config.model.heads = 4;
+  return config;
+}
+
+struct Case {
+  std::string name;
+  std::function<void(RunConfig&)> change;
+};
+
+/// What a real training step on the CPU has allocated at most, everything since the making of the
+/// model included; the batch is the loader's.
+int64_t measured_peak(const RunConfig& config) {
+  const auto log = std::make_shared<AllocationLog>();
+  const Listening listening(log);
+  Trainer trainer(config, {.fresh = true, .from = {}});
+  trainer.step();
+  trainer.step();
+  return log->peak().bytes.total();
+}
+
+class PlannedMemory : public ::testing::TestWithParam<Case> {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<testing::TemporaryFolder>();
+    make_dataset({.world = "pan", .episodes = 2, .frames = 40, .height = 32, .width = 32},
+                 folder_->path() / "data");
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+  static inline std::unique_ptr<testing::TemporaryFolder> folder_;
+};
+
+TEST_P(PlannedMemory, IsWithinFivePercentOfTheAllocatorsTruePeak) {
+  RunConfig config = small_run();
+  GetParam().change(config);
+  config.run.output = (folder_->path() / "runs").string();
+  config.run.name = GetParam().name;
+  config.data.path = (folder_->path() / "data").string();
+  const auto fields = Dataset::open(config.data.path).config().actions;
+  const PlannedStep plan =
+      plan_step(config, fields,
+                {.device = at::kCPU, .bf16 = use_bf16(config.run.precision, at::Device(at::kCPU))});
+  const auto measured = static_cast<double>(measured_peak(config));
+  const auto planned =
+      static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
+  EXPECT_NEAR(planned / measured, 1, 0.05) << "planned " << planned << " bytes, measured "
+                                           << measured << ", peak in " << plan.peak.phase;
+}
+
+TEST(PlannedStep, CountsTheParametersThatBuildingGives) {
+  RunConfig config = small_run();
+  config.model.kv_heads = 2;
+  const std::vector<ActionField> fields = {{.name = "turn", .kind = "axis"}};
+  const World world = build_world(config, fields);
+  const PlannedStep plan = plan_step(config, fields, {});
+  EXPECT_EQ(plan.matrices + plan.others, world.model->parameters().count());
+  EXPECT_EQ(plan.forward_flops, world.model->forward_flops(config.data.clip_frames));
+}
+
+TEST(PlannedStep, TakesNoMemoryForAModelLargerThanTheMachine) {
+  RunConfig config = small_run();
+  config.model.width = 16384;
+  config.model.heads = 128;
+  config.model.depth = 32;
+  const PlannedStep plan = plan_step(config, {}, {.device = at::kCUDA, .bf16 = true});
+  EXPECT_GT(plan.lasting.total(), int64_t{1} << 40);  // bytes
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    TenConfigurations, PlannedMemory,
+    ::testing::Values(
+        Case{"space_time", [](RunConfig&) {}},
+        Case{"frame_causal", [](RunConfig& c) { c.model.attention = "frame_causal"; }},
+        Case{"frame_causal_with_a_window_and_sinks",
+             [](RunConfig& c) {
+               c.model.attention = "frame_causal";
+               c.model.window = 3;
+               c.model.sinks = 1;
+             }},
+        Case{"checkpointing", [](RunConfig& c) { c.model.activation_checkpointing = true; }},
+        Case{"checkpointing_of_frame_causal",
+             [](RunConfig& c) {
+               c.model.activation_checkpointing = true;
+               c.model.attention = "frame_causal";
+               c.model.depth = 8;
+             }},
+        Case{"adamw_without_averages",
+             [](RunConfig& c) {
+               c.optim.kind = "adamw";
+               c.optim.ema = 0;
+               c.data.batch = 1;
+               c.model.width = 256;
+             }},
+        Case{"accumulation_and_few_key_heads",
+             [](RunConfig& c) {
+               c.optim.gradient_accumulation = 3;
+               c.data.batch = 2;
+               c.model.kv_heads = 2;
+               c.model.width = 256;
+             }},
+        Case{"bf16",
+             [](RunConfig& c) {
+               c.run.precision = "bf16";
+               c.model.attention = "frame_causal";
+             }},
+        Case{"bf16_in_space_and_time", [](RunConfig& c) { c.run.precision = "bf16"; }},
+        Case{"wide_for_its_batch",
+             [](RunConfig& c) {
+               c.model.width = 512;
+               c.model.heads = 8;
+               c.model.depth = 2;
+               c.data.batch = 1;
+               c.data.clip_frames = 2;
+             }}),
+    [](const auto& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace praxino
