@@ -20,8 +20,13 @@ void add_eval_command(CLI::App& app, int& exit_code);
 void add_rollout_command(CLI::App& app, int& exit_code);
 void add_data_command(CLI::App& app, int& exit_code);
 void add_config_command(CLI::App& app, int& exit_code);
+void add_plan_command(CLI::App& app, int& exit_code);
+void add_bench_command(CLI::App& app, int& exit_code);
 void add_doctor_command(CLI::App& app, int& exit_code);
 void add_completion_command(CLI::App& app, int& exit_code);
+
+/// Below `praxino bench`.
+void add_bench_train_command(CLI::App& bench);
 
 /// Adds the positional arguments `key=value ...` that override keys of a run file. Shell completion
 /// offers run keys for every command that has them. `overrides` outlives the parsing of `command`.

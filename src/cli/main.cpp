@@ -43,6 +43,8 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_rollout_command(app, exit_code);
   add_data_command(app, exit_code);
   add_config_command(app, exit_code);
+  add_plan_command(app, exit_code);
+  add_bench_command(app, exit_code);
   add_doctor_command(app, exit_code);
   add_completion_command(app, exit_code);
 }

@@ -9,7 +9,7 @@
 namespace praxino {
 
 void wait_without_spinning(int argc, char** argv) {
-  constexpr std::array<std::string_view, 3> kComputing = {"train", "eval", "rollout"};
+  constexpr std::array<std::string_view, 4> kComputing = {"train", "eval", "rollout", "bench"};
   bool computing = false;
   for (const std::string_view command : kComputing)
     computing = computing || (argc > 1 && command == argv[1]);

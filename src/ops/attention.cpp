@@ -4,7 +4,6 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "blocked_attention.h"
-
 #include "planned_attention.h"
 #include "praxino/ops/norm.h"
 #include "praxino/ops/planned_device.h"
@@ -115,6 +114,9 @@ at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, cons
     return attend_blocks(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), n, seen)
         .reshape(q.sizes());
   }
+  // On a GPU the kernel computes the mask from indices.
+  if (q.is_meta() && computing_device(q) != at::kCPU)
+    return planned_attention(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2)).view(q.sizes());
   const at::Tensor frames = frame_mask(q.size(1), window, q.device());
   const at::Tensor mask = frames.repeat_interleave(n, 0).repeat_interleave(n, 1);
   return attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask).reshape(q.sizes());

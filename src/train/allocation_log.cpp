@@ -1,6 +1,7 @@
 #include "allocation_log.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace praxino {
@@ -47,7 +48,7 @@ const void* address_of(const at::Tensor& tensor) {
 
 std::string_view name_of(MemoryKind kind) {
   constexpr std::array<std::string_view, kMemoryKinds> kNames = {
-      "weights", "moments", "averages", "gradients", "batch", "activations"};
+      "weights", "moments", "averages", "gradients", "batch", "activations", "update"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -78,18 +79,20 @@ void AllocationLog::reportMemoryUsage(void* memory, int64_t bytes, size_t, size_
   live_.erase(found);
 }
 
-MemoryPeak AllocationLog::peak() const {
+MemoryPeak AllocationLog::peak(const MemoryShare& share) const {
   MemoryPeak peak;
-  MemoryByKind now;
-  int64_t total = 0, highest = 0;
+  std::array<double, kMemoryKinds> now = {};
+  double total = 0, highest = 0;
   for (const Event& event : events_) {
     const Block& block = blocks_[event.block];
-    const int64_t change = event.freed ? -block.bytes : block.bytes;
-    now.of(block.kind) += change;
+    const double bytes = static_cast<double>(block.bytes) * share.of(block.kind);
+    const double change = event.freed ? -bytes : bytes;
+    now[static_cast<size_t>(block.kind)] += change;
     total += change;
     if (total <= highest) continue;
     highest = total;
-    peak = {.bytes = now, .phase = phases_[event.phase]};
+    for (size_t i = 0; i < kMemoryKinds; ++i) peak.bytes.bytes[i] = std::llround(now[i]);
+    peak.phase = phases_[event.phase];
   }
   return peak;
 }

@@ -16,8 +16,16 @@
 namespace praxino {
 
 /// What an allocation is for.
-enum class MemoryKind { kWeights, kMoments, kAverages, kGradients, kBatch, kActivations };
-inline constexpr size_t kMemoryKinds = 6;
+enum class MemoryKind {
+  kWeights,
+  kMoments,
+  kAverages,
+  kGradients,
+  kBatch,
+  kActivations,  // of the forward and backward pass, temporaries included
+  kUpdate,       // temporaries of the optimizer
+};
+inline constexpr size_t kMemoryKinds = 7;
 std::string_view name_of(MemoryKind kind);
 
 /// Bytes of each kind.
@@ -26,6 +34,13 @@ struct MemoryByKind {
   int64_t& of(MemoryKind kind) { return bytes[static_cast<size_t>(kind)]; }
   int64_t of(MemoryKind kind) const { return bytes[static_cast<size_t>(kind)]; }
   int64_t total() const;
+};
+
+/// Which part of each kind's bytes one rank of several holds.
+struct MemoryShare {
+  std::array<double, kMemoryKinds> share = {1, 1, 1, 1, 1, 1, 1};
+  double& of(MemoryKind kind) { return share[static_cast<size_t>(kind)]; }
+  double of(MemoryKind kind) const { return share[static_cast<size_t>(kind)]; }
 };
 
 /// What was allocated at the moment when most was.
@@ -41,8 +56,8 @@ class AllocationLog final : public c10::MemoryReportingInfoBase {
   void begin_phase(std::string phase, MemoryKind kind);
   /// What holds the memory of a live tensor is of `kind` from its allocation on.
   void mark(const at::Tensor& tensor, MemoryKind kind);
-  /// Of what has been recorded since the first allocation.
-  MemoryPeak peak() const;
+  /// Since the first allocation, of a rank that holds `share` of each kind.
+  MemoryPeak peak(const MemoryShare& share = {}) const;
   /// The most bytes of one kind at a time.
   int64_t highest(MemoryKind kind) const;
   MemoryByKind live() const;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "micro_batch.h"
 #include "praxino/ops/planned_device.h"
@@ -40,7 +41,7 @@ void mark_gradients(const World& world, AllocationLog& log) {
 PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& fields,
                       const StepPlanOptions& options) {
   const auto log = std::make_shared<AllocationLog>();
-  const Listening listening(log);
+  std::optional<Listening> listening(std::in_place, log);
   const ops::PlannedDevice device(options.device);
   log->begin_phase("start", MemoryKind::kWeights);
   const World world = plan_world(config, fields, options.bf16);
@@ -62,13 +63,16 @@ PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& f
     mark_gradients(world, *log);
   }
   plan.gradients = log->live().of(MemoryKind::kGradients);
-  log->begin_phase("optimizer", MemoryKind::kActivations);
+  log->begin_phase("update", MemoryKind::kUpdate);
   const StepStats stats = optimizer->step(total, 1);
   averages.update(stats.skipped);
 
+  plan.log = log;
   plan.peak = log->peak();
   plan.activations = log->highest(MemoryKind::kActivations);
   plan.forward_flops = world.model->forward_flops(config.data.clip_frames);
+  listening.reset();  // the cache is no part of a step
+  plan.rollout_cache = world.model->make_cache(config.eval.batch)->bytes();
   for (const Parameter& parameter : parameters.all()) {
     (parameter.role == ParameterRole::kMatrix ? plan.matrices : plan.others) +=
         parameter.value.numel();

@@ -2,6 +2,7 @@
 // A training step on tensors without memory: what it would allocate.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "allocation_log.h"
@@ -20,10 +21,12 @@ struct PlannedStep {
   int64_t matrices = 0;      // elements of parameters inside the blocks
   int64_t others = 0;        // of those at the border, of conditioning, gains and biases
   double forward_flops = 0;  // of one clip
-  MemoryPeak peak;
-  MemoryByKind lasting;     // between two steps: weights, moments, averages
-  int64_t gradients = 0;    // bytes at the end of the backward pass
-  int64_t activations = 0;  // most at one time, whatever else was live then
+  std::shared_ptr<const AllocationLog> log;
+  MemoryPeak peak;            // of one process
+  MemoryByKind lasting;       // between two steps: weights, moments, averages
+  int64_t gradients = 0;      // bytes at the end of the backward pass
+  int64_t activations = 0;    // most at one time, whatever else was live then
+  int64_t rollout_cache = 0;  // keys and values of eval.batch rollouts
 };
 
 /// Builds the model, the optimizer and the averages of `config` on at::kMeta and runs the trainer's

@@ -80,6 +80,14 @@ void refuse_changed_run(const RunConfig& now, const TrainState& state,
   }
 }
 
+void refuse_unbuilt(const ParallelConfig& parallel) {
+  if (parallel.tensor > 1 || parallel.context > 1 || parallel.shard_weights) {
+    fail_usage(
+        "parallel: tensor and context above 1 and shard_weights can be planned for (praxino plan), "
+        "but not trained yet; leave them out");
+  }
+}
+
 /// More than the lock of the run that is about to start.
 bool has_content(const std::filesystem::path& directory) {
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
@@ -152,6 +160,7 @@ struct Trainer::State {
 
 Trainer::State::State(const RunConfig& c, const TrainOptions& options)
     : config(c), directory(std::filesystem::path(c.run.output) / c.run.name) {
+  refuse_unbuilt(config.parallel);
   use_threads(config.run);
   dataset = open_dataset(config.data);
   split = split_dataset(*dataset, config.data.split);
@@ -328,6 +337,8 @@ Trainer::Trainer(const RunConfig& config, const TrainOptions& options)
 
 Trainer::~Trainer() = default;
 
+double Trainer::loader_wait_seconds() const { return state_->wait_seconds; }
+const World& Trainer::world() const { return state_->world; }
 int64_t Trainer::steps_done() const { return state_->counters.step; }
 const std::filesystem::path& Trainer::directory() const { return state_->directory; }
 

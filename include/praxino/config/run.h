@@ -11,6 +11,7 @@
 
 #include "praxino/config/fields.h"
 #include "praxino/config/kernels.h"
+#include "praxino/config/parallel.h"
 
 namespace praxino {
 
@@ -123,7 +124,7 @@ void visit_fields(Visitor& v, DataConfig& c) {
           .choices = {"area", "bilinear", "bicubic"}},
     c.resize);
   v(Field{.key = "batch",
-          .about = "clips in a micro-batch",
+          .about = "clips in a micro-batch, over all ranks together",
           .when = "as large as memory allows",
           .low = 1,
           .high = 65536},
@@ -440,6 +441,7 @@ struct RunConfig {
   ModelConfig model;
   ObjectiveConfig objective;
   OptimConfig optim;
+  ParallelConfig parallel;
   CheckpointConfig checkpoint;
   EvalConfig eval;
   KernelsConfig kernels;
@@ -454,6 +456,7 @@ void visit_fields(Visitor& v, RunConfig& c) {
   v(Field{.key = "model", .about = "the spatiotemporal transformer"}, c.model);
   v(Field{.key = "objective", .about = "how it learns and samples"}, c.objective);
   v(Field{.key = "optim", .about = "the optimizer and its schedule"}, c.optim);
+  v(Field{.key = "parallel", .about = "how several ranks share the work"}, c.parallel);
   v(Field{.key = "checkpoint", .about = "how often and how many"}, c.checkpoint);
   v(Field{.key = "eval", .about = "held-out measurement"}, c.eval);
   v(Field{.key = "kernels",

@@ -10,6 +10,7 @@
 
 #include "praxino/config/run.h"
 #include "praxino/optim/optimizer.h"
+#include "praxino/rollout/world.h"
 
 namespace praxino {
 
@@ -35,6 +36,8 @@ class Trainer {
   StepStats step();
 
   int64_t steps_done() const;
+  double loader_wait_seconds() const;  // of the last step
+  const World& world() const;
   const std::filesystem::path& directory() const;
 
  private:
