@@ -10,6 +10,7 @@ void add_bench_command(CLI::App& app, int&) {
   CLI::App* command =
       app.add_subcommand("bench", "measure how fast this machine does the work of a model");
   command->require_subcommand(1);
+  add_bench_ops_command(*command);
   add_bench_train_command(*command);
 }
 

@@ -26,6 +26,7 @@ void add_doctor_command(CLI::App& app, int& exit_code);
 void add_completion_command(CLI::App& app, int& exit_code);
 
 /// Below `praxino bench`.
+void add_bench_ops_command(CLI::App& bench);
 void add_bench_train_command(CLI::App& bench);
 
 /// Adds the positional arguments `key=value ...` that override keys of a run file. Shell completion

@@ -15,10 +15,14 @@
 
 #include "cli/build_info.h"
 #include "cli/commands.h"
+#include "cli/kernel_lines.h"
 #include "cli/machine.h"
 #include "praxino/base/processor.h"
 #include "praxino/base/threads.h"
 #include "praxino/base/version.h"
+#include "praxino/bench/ops.h"
+#include "praxino/ops/kernels.h"
+#include "praxino/rollout/world.h"
 #include "praxino/video/capabilities.h"
 #ifdef PRAXINO_CUDA
 #include "kernels/device_info.h"
@@ -144,6 +148,31 @@ void describe_gpu(Report& report) {
 }
 #endif
 
+constexpr double kMinutesOfMeasuring = 0.25;
+
+// What a run would take on the first GPU: checked there, and measured for a moment.
+void describe_kernels(Report& report) {
+  const at::Device device = parse_device("auto");
+  const auto table = ops::check_kernels(device);
+  bench::OpsReport measured;
+  if (device.is_cuda()) {
+    measured = bench::measure_ops({.device = device,
+                                   .ours_alone = true,
+                                   .repetitions = 9,
+                                   .warm_up_seconds = 0.02,
+                                   .pause_seconds = 0,
+                                   .minutes = kMinutesOfMeasuring});
+  }
+  for (const std::string& line : kernel_lines(table, measured)) report.fact("kernels", line);
+  for (const ops::KernelStatus& row : table) {
+    if (row.state != ops::KernelState::kTurnedDown) continue;
+    report.problem(
+        fmt::format("the kernel {} is turned down on {}: {}; runs take the formula, "
+                    "which is slower: please report this",
+                    row.name, device.str(), row.reason));
+  }
+}
+
 void describe_video(Report& report) {
   const VideoCapabilities capabilities = video_capabilities();
   std::string present;
@@ -188,6 +217,7 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
         describe_build(report);
         describe_processor(report);
         describe_gpu(report);
+        describe_kernels(report);
         describe_video(report);
         describe_launch(report);
         exit_code = report.finish();

@@ -115,8 +115,8 @@ bool Trust::holds(const at::Device& device, at::ScalarType type,
       const Finding found = compare(make(at::TensorOptions(type).device(device)));
       if (!found.agrees()) {
         log::warning(
-            "the kernel of {} ({}) does not agree with its formula on {}: {}; the formula "
-            "is used instead, which is slower",
+            "the kernel of {} ({}) does not agree with its formula on {}: {}; a kernel of a lower "
+            "tier or the formula is used instead, which is slower",
             operation_, c10::toString(type), device.str(), found.difference);
       }
       findings_[at] = found;

@@ -27,7 +27,8 @@ TEST(Doctor, DescribesBuildMachineAndVideo) {
   const CommandResult result = doctor();
   EXPECT_EQ(result.exit_code, 0) << result.out;
   EXPECT_EQ(result.err, "");
-  for (const char* label : {"praxino", "libraries", "CPU", "memory", "CUDA", "video", "launcher"}) {
+  for (const char* label :
+       {"praxino", "libraries", "CPU", "memory", "CUDA", "kernels", "video", "launcher"}) {
     EXPECT_THAT(result.out, HasSubstr(std::string(label) + " ")) << label;
   }
   for (const char* fact :
@@ -35,6 +36,13 @@ TEST(Doctor, DescribesBuildMachineAndVideo) {
     EXPECT_THAT(result.out, HasSubstr(fact));
   }
   EXPECT_THAT(result.out, HasSubstr("\nno problems found\n"));
+}
+
+TEST(Doctor, ListsTheKernelsWithoutAGpuToo) {
+  const CommandResult result = doctor("CUDA_VISIBLE_DEVICES=");
+  EXPECT_THAT(result.out,
+              MatchesRegex("(.|\n)*swiglu +mlp +portable +(no device|not built)(.|\n)*"))
+      << result.out;
 }
 
 TEST(Doctor, SeesALauncherWithOneProcess) {

@@ -4,6 +4,7 @@
 
 #include "kernels/device_info.h"
 #include "ops/launch_cuda.h"
+#include "support/repetitions.h"
 #include "support/tensors.h"
 
 namespace praxino::ops {
@@ -36,7 +37,7 @@ class OnGpu : public ::testing::TestWithParam<at::ScalarType> {
       EXPECT_LT(testing::relative_error(got_gradients[i], want_gradients[i]), tolerance())
           << "input " << i;
     }
-    for (int repetition = 0; repetition < 100; ++repetition) {
+    for (int repetition = 0; repetition < testing::repetitions(100); ++repetition) {
       const auto again = testing::gradients(kernel, inputs, weight);
       for (size_t i = 0; i < inputs.size(); ++i)
         ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;

@@ -1,0 +1,46 @@
+#pragma once
+// What `praxino bench ops` measures: the operations, their sizes, their work and their rivals.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "praxino/bench/ops.h"
+
+namespace praxino::bench {
+
+using Inputs = std::vector<at::Tensor>;
+using Function = std::function<at::Tensor(const Inputs&)>;
+
+struct Side {
+  std::string name;
+  Function run;
+  /// Brings the inputs into the layout that `run` wants, before the clock starts; empty: as they
+  /// are.
+  std::function<Inputs(const Inputs&)> prepare = {};
+};
+
+struct Case {
+  std::string name;
+  std::string shape;
+  std::string op;  // of ops::kernel_table
+  Work forward = {}, backward = {};
+  std::function<Inputs(const at::TensorOptions&)> inputs;  // random, of the element type
+  size_t gradients = 0;                                    // how many of the first get gradients
+  std::vector<Side> sides = {};                            // ours, then LibTorch's formula, ...
+};
+
+/// For what the sizes are.
+enum class Scale { kTest, kCpu, kGpu };
+
+/// All cases; on a GPU with the sides that only a GPU has.
+std::vector<Case> all_cases(Scale scale, at::ScalarType type);
+
+// The parts of all_cases.
+std::vector<Case> row_cases(Scale scale, at::ScalarType type);
+std::vector<Case> attention_cases(Scale scale, at::ScalarType type);
+
+}  // namespace praxino::bench

@@ -1,0 +1,147 @@
+#include "praxino/bench/ops.h"
+
+#include <gmock/gmock.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "bench/cases.h"
+#include "bench/stopwatch.h"
+#include "praxino/base/error.h"
+#include "support/error_text.h"
+
+namespace praxino::bench {
+namespace {
+
+using ::testing::HasSubstr;
+
+OpsOptions quick(at::ScalarType type) {
+  return {.type = type, .small = true, .repetitions = 3, .warm_up_seconds = 0, .pause_seconds = 0};
+}
+
+// Half a unit in the last of bfloat16's 8 bits, of results that are sums of rounded values.
+double tolerance(at::ScalarType type) { return type == at::kFloat ? 1e-5 : 2e-2; }
+
+class Ops : public ::testing::TestWithParam<at::ScalarType> {};
+
+TEST_P(Ops, AreMeasuredForwardAndBackwardAndAgree) {
+  const OpsReport report = measure_ops(quick(GetParam()));
+  EXPECT_GE(report.cases.size(), 20U);
+  for (const CaseResult& result : report.cases) {
+    ASSERT_GE(result.sides.size(), 2U) << result.name;
+    EXPECT_EQ(result.sides[0].name, "praxino");
+    EXPECT_EQ(result.sides[1].name, "LibTorch");
+    for (const SideResult& side : result.sides) {
+      const std::string what = result.name + " " + result.shape + " " + side.name;
+      EXPECT_EQ(side.failed, "") << what;
+      EXPECT_LE(side.error, tolerance(GetParam())) << what;
+      for (const Times& times : {side.forward, side.backward}) {
+        EXPECT_GE(times.repetitions, 3) << what;
+        EXPECT_GT(times.low, 0) << what;
+        EXPECT_LE(times.low, times.median) << what;
+        EXPECT_LE(times.median, times.high) << what;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Ops, ::testing::Values(at::kFloat, at::kBFloat16));
+
+TEST(OpsCases, KnowWhatMadeTheirResult) {
+  OpsOptions options = quick(at::kFloat);
+  options.only = "swiglu";
+  const OpsReport report = measure_ops(options);
+  ASSERT_EQ(report.cases.size(), 1U);
+  EXPECT_EQ(report.cases[0].sides[0].by, "loops");
+  EXPECT_EQ(report.cases[0].sides[1].by, "");
+}
+
+TEST(OpsCases, HaveNamesAndWork) {
+  std::set<std::string> names;
+  for (const Case& c : all_cases(Scale::kGpu, at::kBFloat16)) {
+    EXPECT_TRUE(names.insert(c.name + c.shape).second) << c.name << " " << c.shape;
+    EXPECT_GT(c.forward.bytes, 0) << c.name;
+    EXPECT_GT(c.backward.bytes, 0) << c.name;
+    EXPECT_GE(c.gradients, 1U) << c.name;
+  }
+}
+
+TEST(OpsCases, CountTheBytesAndProductsOfAttention) {
+  std::map<std::string, Case> by_shape;
+  for (const Case& c : all_cases(Scale::kGpu, at::kBFloat16)) by_shape[c.name + " " + c.shape] = c;
+  const Case& time = by_shape.at("time_attention_64 B4 T16 N1024 H16 G16 K64 BFloat16");
+  const double elements = 4.0 * 16 * 1024 * 16 * 64;  // of q
+  EXPECT_EQ(time.forward.bytes, 8 * elements) << "8 bytes an element";
+  EXPECT_EQ(time.backward.bytes, 14 * elements) << "14 bytes an element";
+  EXPECT_EQ(time.forward.flop, 4.0 * 4 * 1024 * (16 * 17 / 2) * 16 * 64);
+  EXPECT_EQ(time.backward.flop, 2.5 * time.forward.flop);
+  const Case& frames =
+      by_shape.at("frame_causal_attention_128 B1 T128 N256 H16 G16 K128 W8 BFloat16");
+  // Windows of 8 frames, and the first frame, which 120 frames see outside theirs.
+  const double seen = 128 * 8 - 7 * 8 / 2 + 120;
+  EXPECT_EQ(frames.forward.flop, 4.0 * seen * 256 * 256 * 16 * 128);
+}
+
+TEST(OpsOptions, ChooseCases) {
+  OpsOptions options = quick(at::kFloat);
+  options.only = "no_such_case";
+  EXPECT_THAT(testing::error_text([&] { measure_ops(options); }),
+              HasSubstr("no case has 'no_such_case' in its name; there are norm_modulate_1024"));
+  options.only = "gate_add";
+  options.ours_alone = true;
+  const OpsReport report = measure_ops(options);
+  EXPECT_EQ(report.cases.size(), 2U);
+  EXPECT_EQ(report.cases[0].sides.size(), 1U);
+  options.minutes = 1e-12;
+  const OpsReport none = measure_ops(options);
+  EXPECT_TRUE(none.cases.empty());
+  EXPECT_EQ(none.left_out.size(), 2U);
+}
+
+TEST(OpsFigures, AreQuantiles) {
+  std::vector<double> samples;
+  for (int i = 10; i >= 0; --i) samples.push_back(i);
+  const Times times = times_of(samples);
+  EXPECT_EQ(times.low, 2);
+  EXPECT_EQ(times.median, 5);
+  EXPECT_EQ(times.high, 8);
+  EXPECT_EQ(times.repetitions, 11);
+  EXPECT_EQ(times_of({3}).median, 3);
+}
+
+TEST(OpsFigures, AreSharesOfTheNearerCeiling) {
+  const Ceilings ceilings{.copy = 100, .product = 1000};
+  const Times times{.median = 2};
+  EXPECT_EQ(share_of_floor({.bytes = 100, .flop = 10}, times, ceilings), 0.5);
+  EXPECT_EQ(share_of_floor({.bytes = 10, .flop = 1500}, times, ceilings), 0.75);
+}
+
+TEST(OpsFigures, ArePrintedAndWrittenAsJson) {
+  OpsReport report{.device = "cuda:7", .ceilings = {.copy = 2e12, .product = 5e14}};
+  const Times times{.median = 1e-3, .low = 0.9e-3, .high = 1.1e-3, .repetitions = 30};
+  report.cases.push_back(
+      {.name = "swiglu",
+       .op = "swiglu",
+       .shape = "B1",
+       .forward = {.bytes = 1e9},
+       .backward = {.bytes = 1, .flop = 1e11},
+       .sides = {{.name = "praxino", .by = "kernel (tma)", .forward = times, .backward = times},
+                 {.name = "FA2", .failed = "not here"}}});
+  report.left_out = {"gate_add"};
+  const std::string table = ops_table(report);
+  EXPECT_THAT(table, HasSubstr("1.000 (0.900-1.100)      1000 GB/s    50 %"));
+  EXPECT_THAT(table, HasSubstr("100 TFLOP/s    20 %"));
+  EXPECT_THAT(table, HasSubstr("praxino: kernel (tma)"));
+  EXPECT_THAT(table, HasSubstr("not here"));
+  EXPECT_THAT(table, HasSubstr("left out"));
+  const auto json = nlohmann::json::parse(ops_json(report));
+  EXPECT_EQ(json["copy_bytes_per_s"], 2e12);
+  EXPECT_EQ(json["cases"][0]["sides"][0]["forward"]["median_s"], 1e-3);
+  EXPECT_EQ(json["cases"][0]["sides"][0]["backward"]["share_of_floor"], 0.2);
+  EXPECT_EQ(json["cases"][0]["sides"][1]["failed"], "not here");
+  EXPECT_EQ(json["left_out"][0], "gate_add");
+}
+
+}  // namespace
+}  // namespace praxino::bench

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Assembles the PTX that we ship for Rubin, as the driver of such a chip would.
+
+rubin.py LIBRARY FEWEST
+
+LIBRARY is what the kernels are linked into; FEWEST, how many PTX images it must hold at least. The
+toolkit that builds them is older than the chip (compute capability 10.7), so assembler and
+disassembler come from pip, pinned, once, into .deps/rubin (PRAXINO_DEPS moves .deps). Where pip
+cannot fetch them, the test is skipped (exit code 77).
+
+Each PTX image must assemble, and no kernel may be a stub or spill more than listed.
+"""
+
+import fcntl
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import machine_code
+
+VERSION = "13.5.37"
+PACKAGES = [f"{name}=={VERSION}" for name in
+            ("nvidia-cuda-nvcc", "nvidia-cuda-cuobjdump", "nvidia-cuda-nvdisasm")]
+ARCHITECTURE = "sm_107"
+SKIPPED = 77
+# Pattern of a kernel, most bytes spilled: what this assembler does where the one of CUDA 13.0 for
+# other chips does not spill at all.
+SPILLS = [(r"norm_rotate_backward_kernel<float>", 16)]
+
+
+def tools():
+    """The folder of ptxas and cuobjdump; None where pip cannot fetch them."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    deps = pathlib.Path(os.environ.get("PRAXINO_DEPS", root / ".deps"))
+    folder = deps / f"rubin-{VERSION}"
+    binaries = folder / "nvidia" / "cu13" / "bin"
+    try:
+        deps.mkdir(parents=True, exist_ok=True)
+        with open(deps / "rubin.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time
+            if not binaries.exists():
+                with tempfile.TemporaryDirectory(dir=deps) as new:
+                    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps",
+                                    "--no-compile", "--timeout", "15", "--retries", "1",
+                                    "--target", new + "/python", *PACKAGES], check=True)
+                    os.rename(new + "/python", folder)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"skipped: {' '.join(PACKAGES)} cannot be fetched here ({error}); with a connection "
+              f"to a package index this test assembles every kernel for {ARCHITECTURE}")
+        return None
+    return binaries
+
+
+def assemble(binaries, ptx):
+    """Complaints about the kernels of one PTX file."""
+    cubin = ptx.with_suffix(".cubin")
+    done = subprocess.run([binaries / "ptxas", "-v", f"-arch={ARCHITECTURE}", ptx, "-o", cubin],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        yield f"{ptx.name}: {done.stdout}{done.stderr}"
+        return
+    target = re.search(r"^\.target\s+(\S+)", ptx.read_text(encoding="utf-8"), re.M).group(1)
+    for mangled, (registers, spilled) in sorted(machine_code.resources(done.stderr).items()):
+        name = machine_code.readable(mangled)
+        print(f"{ARCHITECTURE} from {target} {name}: {registers} registers, {spilled} bytes "
+              "spilled")
+        most = max([limit for pattern, limit in SPILLS if re.search(pattern, name)], default=0)
+        if spilled > most:
+            yield f"{name}: {spilled} bytes spilled"
+        if registers < machine_code.FEWEST_REGISTERS:
+            yield f"{name}: {registers} registers: a stub"
+
+
+def main():
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: rubin.py LIBRARY FEWEST")
+    binaries = tools()
+    if binaries is None:
+        raise SystemExit(SKIPPED)
+    library, fewest = pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2])
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ.get('PATH', '')}"}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([binaries / "cuobjdump", "-xptx", "all", library], cwd=folder, check=True,
+                       env=environment, stdout=subprocess.DEVNULL)
+        images = sorted(pathlib.Path(folder).glob("*.ptx"))
+        wrong = [text for ptx in images for text in assemble(binaries, ptx)]
+    for text in wrong:
+        print(f"WRONG: {text}")
+    print(f"{len(images)} PTX images assembled for {ARCHITECTURE}, at least {fewest} expected")
+    raise SystemExit(1 if wrong or len(images) < fewest else 0)
+
+
+if __name__ == "__main__":
+    main()
