@@ -25,8 +25,10 @@ using at::Tensor;
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-/// What made a tensor: a kernel, one of our loops, or LibTorch's operations.
+/// What made a tensor: a kernel, one of our loops, or LibTorch's operations. Without a graph that
+/// would tell: the kernel that the operation takes.
 std::string made_by(const Tensor& result, const std::string& tier) {
+  if (result.grad_fn() == nullptr) return tier.empty() ? "" : fmt::format("kernel ({})", tier);
   std::string seen;
   std::vector<const torch::autograd::Node*> nodes = {result.grad_fn().get()};
   for (int depth = 0; depth < 3; ++depth) {  // below views of the result
@@ -87,7 +89,7 @@ Runner prepare(const Side& side, const Case& c, const Inputs& inputs) {
     runner.leaves[i] = leaf;
   }
   runner.result = side.run(runner.leaves);
-  runner.weight = at::randn_like(runner.result);
+  if (runner.result.requires_grad()) runner.weight = at::randn_like(runner.result);
   return runner;
 }
 

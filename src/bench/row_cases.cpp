@@ -1,9 +1,12 @@
 // Operations over rows: memory bandwidth bounds them all.
+#include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <fmt/format.h>
 
 #include "bench/cases.h"
 #include "praxino/ops/norm.h"
+#include "praxino/ops/patch.h"
+#include "praxino/ops/quantize.h"
 
 namespace praxino::bench {
 namespace {
@@ -112,6 +115,77 @@ Case norm_rotate(Scale scale, at::ScalarType type, const Tokens& gpu) {
                      }}}};
 }
 
+/// Pictures of three channels, cut into squares.
+struct Pictures {
+  int64_t b, t, side, patch;
+  double elements() const { return static_cast<double>(b * t * 3 * side * side); }
+  ops::PatchShape grid() const { return {side / patch, side / patch, patch}; }
+  at::Tensor frames(const at::TensorOptions& o) const {
+    return at::randint(256, {b, t, 3, side, side}, o.dtype(at::kByte));
+  }
+};
+
+Pictures sized(Scale scale, const Pictures& s) {
+  if (scale == Scale::kTest) return {1, 2, 32, s.patch};
+  return scale == Scale::kCpu ? Pictures{1, 16, s.side, s.patch} : s;
+}
+
+std::string shape_of(const Pictures& s, at::ScalarType type) {
+  return fmt::format("B{} T{} {}x{} patch {} {}", s.b, s.t, s.side, s.side, s.patch,
+                     c10::toString(type));
+}
+
+Case patchify(Scale scale, at::ScalarType type, const Pictures& gpu) {
+  const Pictures s = sized(scale, gpu);
+  return {
+      .name = fmt::format("patchify_{}", gpu.patch),
+      .shape = shape_of(s, type),
+      .op = "patchify",
+      .forward = {.bytes = (1 + element_bytes(type)) * s.elements()},
+      .inputs = [s](const at::TensorOptions& o) -> Inputs { return {s.frames(o)}; },
+      .sides = {{"praxino", [=](const Inputs& in) { return ops::patchify(in[0], s.patch, type); }},
+                {"LibTorch",
+                 [=](const Inputs& in) { return ops::formula::patchify(in[0], s.patch, type); }}}};
+}
+
+Case unpatchify(Scale scale, at::ScalarType type, const Pictures& gpu) {
+  const Pictures s = sized(scale, gpu);
+  return {.name = fmt::format("unpatchify_{}", gpu.patch),
+          .shape = shape_of(s, type),
+          .op = "unpatchify",
+          .forward = {.bytes = (1 + element_bytes(type)) * s.elements()},
+          .inputs = [=](const at::TensorOptions& o) -> Inputs {
+            return {ops::formula::patchify(s.frames(o), s.patch, type)};
+          },
+          .sides = {{"praxino", [=](const Inputs& in) { return ops::unpatchify(in[0], s.grid()); }},
+                    {"LibTorch",
+                     [=](const Inputs& in) { return ops::formula::unpatchify(in[0], s.grid()); }}}};
+}
+
+Case finite_scalar_quantize(Scale scale, at::ScalarType type, const Tokens& gpu) {
+  const Tokens s = sized(scale, gpu);
+  const std::vector<int64_t> levels(static_cast<size_t>(gpu.d), 5);
+  const double e = element_bytes(type), rows = static_cast<double>(s.b * s.t * s.n),
+               elements = rows * static_cast<double>(gpu.d);
+  // Forward: z, codes, and an index of 8 bytes for each row. Backward: z, both gradients.
+  return {.name = fmt::format("finite_scalar_quantize_{}", gpu.d),
+          .shape = fmt::format("rows {} D{} {}", s.b * s.t * s.n, gpu.d, c10::toString(type)),
+          .op = "finite_scalar_quantize",
+          .forward = {.bytes = 2 * e * elements + 8 * rows},
+          .backward = {.bytes = 3 * e * elements},
+          .inputs = [s, d = gpu.d](const at::TensorOptions& o) -> Inputs {
+            return {at::randn({s.b * s.t * s.n, d}, o)};
+          },
+          .gradients = 1,
+          .sides = {{"praxino",
+                     [levels](const Inputs& in) {
+                       return ops::finite_scalar_quantize(in[0], levels).codes;
+                     }},
+                    {"LibTorch", [levels](const Inputs& in) {
+                       return ops::formula::finite_scalar_quantize(in[0], levels).codes;
+                     }}}};
+}
+
 }  // namespace
 
 std::vector<Case> row_cases(Scale scale, at::ScalarType type) {
@@ -123,6 +197,10 @@ std::vector<Case> row_cases(Scale scale, at::ScalarType type) {
       swiglu(scale, type, {8, 32, 256, 2816}),
       norm_rotate(scale, type, {8, 32, 256, 64}),
       norm_rotate(scale, type, {4, 32, 256, 128}),
+      patchify(scale, type, {8, 32, 256, 16}),
+      patchify(scale, type, {8, 32, 256, 8}),
+      unpatchify(scale, type, {8, 32, 256, 16}),
+      finite_scalar_quantize(scale, type, {8, 32, 8192, 5}),
   };
 }
 

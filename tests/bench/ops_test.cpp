@@ -36,7 +36,9 @@ TEST_P(Ops, AreMeasuredForwardAndBackwardAndAgree) {
       const std::string what = result.name + " " + result.shape + " " + side.name;
       EXPECT_EQ(side.failed, "") << what;
       EXPECT_LE(side.error, tolerance(GetParam())) << what;
+      EXPECT_EQ(side.backward.repetitions > 0, result.backward.bytes > 0) << what;
       for (const Times& times : {side.forward, side.backward}) {
+        if (times.repetitions == 0 && result.backward.bytes == 0) continue;
         EXPECT_GE(times.repetitions, 3) << what;
         EXPECT_GT(times.low, 0) << what;
         EXPECT_LE(times.low, times.median) << what;
@@ -62,8 +64,7 @@ TEST(OpsCases, HaveNamesAndWork) {
   for (const Case& c : all_cases(Scale::kGpu, at::kBFloat16)) {
     EXPECT_TRUE(names.insert(c.name + c.shape).second) << c.name << " " << c.shape;
     EXPECT_GT(c.forward.bytes, 0) << c.name;
-    EXPECT_GT(c.backward.bytes, 0) << c.name;
-    EXPECT_GE(c.gradients, 1U) << c.name;
+    EXPECT_EQ(c.backward.bytes > 0, c.gradients > 0) << c.name;
   }
 }
 
