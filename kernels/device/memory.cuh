@@ -79,6 +79,13 @@ PRAXINO_DEVICE uint32_t pack_bf16(float first, float second) {
 #endif
 }
 
+PRAXINO_DEVICE double load(const double* from, Site site = PRAXINO_HERE) {
+  return load_raw(from, site);
+}
+PRAXINO_DEVICE void store(double* to, double value, Site site = PRAXINO_HERE) {
+  store_raw(to, value, site);
+}
+
 // Whole numbers as they are.
 PRAXINO_DEVICE uint8_t load(const uint8_t* from, Site site = PRAXINO_HERE) {
   return load_raw(from, site);

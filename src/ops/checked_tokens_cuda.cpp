@@ -97,11 +97,66 @@ SelfCheck check_of_fsq(at::TensorOptions o) {
           .tolerance = o.dtype() == at::kFloat ? 1e-4 : 8e-3};
 }
 
+SelfCheck check_of_patch_embed(at::TensorOptions o) {
+  const at::ScalarType type = o.dtype().toScalarType();
+  const at::TensorOptions f = o.dtype(at::kFloat);
+  return {.kernel =
+              [type](const Inputs& in) {
+                const Tensor frames = cropped(in[0]);
+                return cuda::patch_embed(frames, in[1], in[2], patch_of(frames), type).value();
+              },
+          .formula =
+              [type](const Inputs& in) {
+                const Tensor frames = cropped(in[0]);
+                return formula::patch_embed(frames, in[1], in[2], patch_of(frames), type);
+              },
+          .cases = {{levels_of({2, 2, 3, 25, 51}, o), wave({72, 192}, 1, f), wave({72}, 2, f)},
+                    {levels_of({1, 2, 3, 22, 42}, o), wave({35, 27}, 1, f), wave({35}, 2, f)}},
+          .tolerance = 3e-2};
+}
+
+SelfCheck check_of_nearest_code(at::TensorOptions o) {
+  const at::TensorOptions f = o.dtype(at::kFloat);
+  // Of one codebook, every entry stands there twice.
+  const Tensor half = wave({35, 48}, 1, f);
+  return {.kernel = [](const Inputs& in) { return cuda::nearest_code(in[0], in[1]).value(); },
+          .formula = [](const Inputs& in) { return formula::nearest_code(in[0], in[1]); },
+          .cases = {{wave({300, 64}, 0, o), wave({130, 64}, 1, f)},
+                    {wave({40, 48}, 0, o), at::cat({half, half})},
+                    {wave({40, 32}, 0, o), wave({1, 32}, 1, f)},
+                    {wave({40, 256}, 0, o), wave({66, 256}, 1, f)}},
+          .tolerance = kEqualBits};
+}
+
+SelfCheck check_of_code_sums(at::TensorOptions o) {
+  // Some codes have many rows, some none.
+  const auto together = [](const CodeStatistics& found) {
+    return at::cat({found.counts.unsqueeze(1).to(at::kFloat), found.sums}, 1);
+  };
+  const Tensor indices = at::arange(300, o.dtype(at::kLong)).square().remainder(29);
+  return {.kernel =
+              [=](const Inputs& in) {
+                return together(cuda::code_statistics(in[0].detach(), in[1], 30).value());
+              },
+          .formula =
+              [=](const Inputs& in) {
+                return together(formula::code_statistics(in[0].detach(), in[1], 30));
+              },
+          .cases = {{wave({300, 48}, 0, o), indices}},
+          .tolerance = 1e-5};
+}
+
 namespace checked {
 
 std::optional<Tensor> patchify(const Tensor& frames, int64_t patch, at::ScalarType dtype) {
   if (!usable(Kernel::patchify, frames, dtype)) return std::nullopt;
   return cuda::patchify(frames, patch, dtype);
+}
+
+std::optional<Tensor> patch_embed(const Tensor& frames, const Tensor& weight, const Tensor& bias,
+                                  int64_t patch, at::ScalarType dtype) {
+  if (!usable(Kernel::patch_embed, frames, dtype)) return std::nullopt;
+  return cuda::patch_embed(frames, weight, bias, patch, dtype);
 }
 
 std::optional<Tensor> unpatchify(const Tensor& tokens, const PatchShape& shape) {
@@ -118,6 +173,17 @@ std::optional<Tensor> patchify_yuv(const YuvPlanes& planes, const YuvColor& colo
 std::optional<Quantized> finite_scalar_quantize(const Tensor& z, const kernels::FsqLevels& levels) {
   if (!usable(Kernel::fsq, z, z.scalar_type())) return std::nullopt;
   return cuda::finite_scalar_quantize(z, levels);
+}
+
+std::optional<Tensor> nearest_code(const Tensor& x, const Tensor& codebook) {
+  if (!usable(Kernel::nearest_code, x, x.scalar_type())) return std::nullopt;
+  return cuda::nearest_code(x, codebook);
+}
+
+std::optional<CodeStatistics> code_statistics(const Tensor& x, const Tensor& indices,
+                                              int64_t codes) {
+  if (!usable(Kernel::code_sums, x, x.scalar_type())) return std::nullopt;
+  return cuda::code_statistics(x, indices, codes);
 }
 
 }  // namespace checked

@@ -4,6 +4,7 @@
 #include <ATen/ops/upsample_bilinear2d.h>
 
 #include "fused_cuda.h"
+#include "praxino/ops/linear.h"
 #include "tokens_cuda.h"
 #include "yuv_color.h"
 
@@ -61,6 +62,11 @@ Tensor patchify(const Tensor& frames, int64_t patch, at::ScalarType dtype) {
   return (values * (2.0 / 255.0) - 1.0).to(dtype);
 }
 
+Tensor patch_embed(const Tensor& frames, const Tensor& weight, const Tensor& bias, int64_t patch,
+                   at::ScalarType dtype) {
+  return linear(formula::patchify(frames, patch, dtype), weight, bias);
+}
+
 Tensor unpatchify(const Tensor& tokens, const PatchShape& shape) {
   const int64_t b = tokens.size(0), t = tokens.size(1), patch = shape.patch;
   const int64_t c = tokens.size(3) / (patch * patch);
@@ -92,6 +98,20 @@ Tensor patchify(const Tensor& frames, int64_t patch, at::ScalarType dtype) {
     if (const auto tokens = cuda::checked::patchify(frames, patch, dtype)) return *tokens;
   }
   return formula::patchify(frames, patch, dtype);
+}
+
+Tensor patch_embed(const Tensor& frames, const Tensor& weight, const Tensor& bias, int64_t patch,
+                   at::ScalarType dtype) {
+  check_pictures(frames, 5, patch, "patch_embed");
+  const int64_t width = frames.size(2) * patch * patch;
+  TORCH_CHECK(weight.dim() == 2 && weight.size(1) == width && bias.dim() == 1 &&
+                  bias.size(0) == weight.size(0),
+              "patch_embed: weight of ", weight.sizes(), " and bias of ", bias.sizes(),
+              " do not project tokens of ", width);
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::checked::patch_embed(frames, weight, bias, patch, dtype)) return *y;
+  }
+  return linear(patchify(frames, patch, dtype), weight, bias);
 }
 
 Tensor unpatchify(const Tensor& tokens, const PatchShape& shape) {

@@ -1,5 +1,7 @@
 #include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/patch_embed.h"
 #include "kernels/patchify.h"
 #include "launch_cuda.h"
 #include "tokens_cuda.h"
@@ -9,6 +11,8 @@ namespace praxino::ops::cuda {
 namespace {
 
 using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
 
 // With pixels of a row side by side.
 Tensor in_rows(const Tensor& pictures) {
@@ -33,7 +37,61 @@ Tensor tokens_for(const kernels::PatchGrid& grid, const Tensor& on, at::ScalarTy
                    on.options().dtype(dtype));
 }
 
+// Backward, tokens are made again: two bytes an element that need not be kept.
+struct PatchEmbed : torch::autograd::Function<PatchEmbed> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& frames, const Tensor& weight_in,
+                        const Tensor& bias_in, int64_t patch) {
+    const Tensor weight = weight_in.contiguous(), bias = bias_in.contiguous();
+    const kernels::PatchGrid grid = grid_of(frames, frames.size(2), patch);
+    const int64_t outputs = weight.size(0);
+    const Launching launching(frames);
+    const Tensor y = at::empty({grid.batch, grid.time, grid.rows * grid.columns, outputs},
+                               frames.options().dtype(at::kBFloat16)),
+                 workspace =
+                     at::empty({kernels::patch_embed_parts(grid, outputs).end}, frames.options());
+    const kernels::PatchEmbed p{.pixels = frames.const_data_ptr<uint8_t>(),
+                                .weight = weight.const_data_ptr<float>(),
+                                .bias = bias.const_data_ptr<float>(),
+                                .y = y.mutable_data_ptr(),
+                                .workspace = workspace.mutable_data_ptr(),
+                                .grid = grid,
+                                .strides = strides_of(frames),
+                                .outputs = outputs,
+                                .element = kernels::Element::kBf16};
+    Launching::check(kernels::launch_patch_embed(p, launching.stream()), "patch_embed");
+    ctx->save_for_backward({frames});
+    ctx->saved_data["patch"] = patch;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("patch_embed");
+    const Tensor frames = ctx->get_saved_variables()[0];
+    const int64_t patch = ctx->saved_data["patch"].toInt();
+    const Tensor grad = grads[0].reshape({-1, grads[0].size(-1)});
+    Tensor grad_weight, grad_bias;
+    if (ctx->needs_input_grad(1)) {
+      const Tensor tokens = cuda::patchify(frames, patch, at::kBFloat16).value();
+      grad_weight = grad.t().mm(tokens.flatten(0, 2)).to(at::kFloat);
+    }
+    if (ctx->needs_input_grad(2)) grad_bias = grad.sum(0, false, at::kFloat);
+    return {Tensor(), grad_weight, grad_bias, Tensor()};
+  }
+};
+
 }  // namespace
+
+std::optional<Tensor> patch_embed(const Tensor& frames, const Tensor& weight, const Tensor& bias,
+                                  int64_t patch, at::ScalarType dtype) {
+  if (!on_capable_gpu(frames) || frames.scalar_type() != at::kByte || dtype != at::kBFloat16)
+    return std::nullopt;
+  const kernels::PatchGrid grid = grid_of(frames, frames.size(2), patch);
+  const int64_t outputs = weight.size(0);
+  const bool served = is_float(weight, {outputs, grid.token()}, frames) &&
+                      is_float(bias, {outputs}, frames) && kernels::in_range(grid) && outputs > 0 &&
+                      outputs <= kernels::kMostEmbedOutputs;
+  if (!served) return std::nullopt;
+  return PatchEmbed::apply(in_rows(frames), weight, bias, patch);
+}
 
 std::optional<Tensor> patchify(const Tensor& frames_in, int64_t patch, at::ScalarType dtype) {
   if (!on_capable_gpu(frames_in) || frames_in.scalar_type() != at::kByte || !element_of(dtype))

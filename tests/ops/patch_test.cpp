@@ -36,6 +36,26 @@ TEST(Patches, GiveBackEveryLevelInFloatAndAlmostInBf16) {
   EXPECT_LE((near.to(at::kInt) - frames.to(at::kInt)).abs().max().item<int>(), 1);
 }
 
+TEST(PatchEmbed, IsTheLinearMapOfTheTokensWithItsGradients) {
+  const at::Tensor frames = levels({1, 2, 3, 16, 24}, 7);
+  const at::Tensor weight = testing::normal({10, 48}, 1) * 0.1, bias = testing::normal({10}, 2);
+  const at::Tensor upstream = testing::normal({1, 2, 24, 10}, 3);
+  for (const auto& [type, tolerance] :
+       {std::pair{at::kFloat, 1e-5}, std::pair{at::kBFloat16, 2e-2}}) {
+    const auto embed = [&, type = type](const std::vector<at::Tensor>& in) {
+      return patch_embed(frames, in[0], in[1], 4, type);
+    };
+    const at::Tensor tokens = patchify(frames, 4, at::kFloat);
+    EXPECT_LT(testing::relative_error(embed({weight, bias}), tokens.matmul(weight.t()) + bias),
+              tolerance);
+    const auto got = testing::gradients(embed, {weight, bias}, upstream);
+    const at::Tensor rows = upstream.flatten(0, 2);
+    EXPECT_LT(testing::relative_error(got[0], rows.t().mm(tokens.flatten(0, 2))), tolerance);
+    EXPECT_LT(testing::relative_error(got[1], rows.sum(0)), tolerance);
+  }
+  EXPECT_THROW(patch_embed(frames, weight, bias, 8, at::kFloat), c10::Error);
+}
+
 TEST(Patches, RefuseWhatDoesNotFit) {
   const at::Tensor frames = levels({1, 1, 3, 16, 24});
   EXPECT_THROW(patchify(frames, 5, at::kFloat), c10::Error);

@@ -2,7 +2,9 @@
 #include "ops/tokens_cuda.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 
+#include "kernels/codebook_grid.h"
 #include "ops/on_gpu.h"
 
 namespace praxino::ops {
@@ -62,6 +64,60 @@ TEST_P(TokensCuda, FiniteScalarQuantizeEqualsItsFormula) {
       {normal({3, 517, 4}, 1)});
 }
 
+TEST(TokensCudaEmbed, EqualsItsFormulaInBf16) {
+  int count = 0;
+  if (!kernels::device_count(count).ok()) GTEST_SKIP() << "no usable GPU";
+  for (const auto& [patch, outputs] :
+       {std::pair{8, 256}, std::pair{16, 1024}, std::pair{4, 100}, std::pair{5, 33}}) {
+    const at::Tensor frames = levels({2, 3, 3, 4 * patch, 9 * patch}, 37);
+    const int64_t width = int64_t{3} * patch * patch;
+    const at::Tensor upstream = normal({2, 3, 36, outputs}, 3);
+    const std::vector<at::Tensor> inputs = {
+        normal({outputs, width}, 1) / std::sqrt(static_cast<double>(width)), normal({outputs}, 2)};
+    const auto kernel = [&, patch = patch](const std::vector<at::Tensor>& in) {
+      return cuda::patch_embed(frames, gpu(in[0]), gpu(in[1]), patch, at::kBFloat16).value().cpu();
+    };
+    const auto exact = [&, patch = patch](const std::vector<at::Tensor>& in) {
+      return formula::patch_embed(frames, gpu(in[0]), gpu(in[1]), patch, at::kFloat).cpu();
+    };
+    EXPECT_LT(testing::relative_error(kernel(inputs), exact(inputs)), 8e-3);
+    const auto got = testing::gradients(kernel, inputs, upstream),
+               want = testing::gradients(exact, inputs, upstream);
+    for (size_t i = 0; i < 2; ++i) EXPECT_LT(testing::relative_error(got[i], want[i]), 2e-2) << i;
+  }
+}
+
+TEST_P(TokensCuda, NearestCodesAreThoseOfASearchInDouble) {
+  for (const auto& [rows, codes, width] :
+       {std::tuple{1, 1, 16}, std::tuple{1000, 3, 32}, std::tuple{5000, 1024, 32},
+        std::tuple{777, 8192, 64}, std::tuple{300, 1000, 144}, std::tuple{300, 65536, 16},
+        std::tuple{500, 257, 256}}) {
+    const at::Tensor x = gpu(normal({rows, width}, 1)).to(GetParam());
+    const at::Tensor book = gpu(normal({codes, width}, 2));
+    EXPECT_TRUE(same_bits(cuda::nearest_code(x, book).value(), formula::nearest_code(x, book)));
+    const at::Tensor twice = at::cat({book, book});
+    if (2 * codes <= kernels::kMaxCodes) {
+      EXPECT_TRUE(same_bits(cuda::nearest_code(x, twice).value(), formula::nearest_code(x, book)));
+    }
+    const at::Tensor near = book.narrow(0, 0, 1) + book * 1e-6;
+    EXPECT_TRUE(same_bits(cuda::nearest_code(x, near).value(), formula::nearest_code(x, near)));
+  }
+}
+
+TEST_P(TokensCuda, CodeStatisticsEqualTheirFormulaAndRepeatTheirBits) {
+  for (const int64_t codes : {1, 50, 3000}) {
+    const at::Tensor x = gpu(normal({3001, 48}, 1)).to(GetParam());
+    const at::Tensor indices =
+        gpu((testing::uniform({3001}, 2).square() * static_cast<double>(codes)).to(at::kLong));
+    const CodeStatistics want = formula::code_statistics(x, indices, codes);
+    const CodeStatistics got = cuda::code_statistics(x, indices, codes).value();
+    EXPECT_TRUE(same_bits(got.counts, want.counts));
+    EXPECT_LT(testing::relative_error(got.sums.cpu(), want.sums.cpu()), 2e-5);
+    for (int repetition = 0; repetition < 100; ++repetition)
+      ASSERT_TRUE(same_bits(cuda::code_statistics(x, indices, codes)->sums, got.sums));
+  }
+}
+
 TEST_P(TokensCuda, AreTakenByThePublicFunctions) {
   const at::Tensor frames = levels({1, 2, 3, 16, 24}, 3);
   const auto tokens = cuda::checked::patchify(frames, 8, GetParam());
@@ -73,6 +129,10 @@ TEST_P(TokensCuda, AreTakenByThePublicFunctions) {
                   .has_value());
   const at::Tensor z = gpu(normal({5, 2})).to(GetParam());
   EXPECT_TRUE(cuda::checked::finite_scalar_quantize(z, {2, {3, 4}}).has_value());
+  const at::Tensor x = gpu(normal({5, 32})).to(GetParam()), book = gpu(normal({7, 32}));
+  const auto indices = cuda::checked::nearest_code(x, book);
+  ASSERT_TRUE(indices.has_value());
+  EXPECT_TRUE(cuda::checked::code_statistics(x, *indices, 7).has_value());
 }
 
 TEST_P(TokensCuda, ServeOnlyWhatTheyKnow) {

@@ -1,9 +1,9 @@
 #pragma once
 // Between 8-bit pictures and patch tokens. Token n = row * columns + column of a frame holds its
 // square of patch x patch pixels in the order channel, row, column: D = C * patch * patch. Pure
-// functions, thread-safe, without gradients. On a GPU each is one kernel (docs/kernels.md) with the
-// bits of the formula; tokens are made from pixels, and pixels from tokens, with nothing in
-// between.
+// functions, thread-safe; without gradients but for patch_embed(). On a GPU each is one kernel
+// (docs/kernels.md) with the bits of the formula; tokens are made from pixels, and pixels from
+// tokens, with nothing in between.
 
 #include <ATen/core/Tensor.h>
 
@@ -15,6 +15,14 @@ namespace praxino::ops {
 /// (2 / 255) - 1 in float32, then rounded to `dtype`. c10::Error where the patch does not divide Y
 /// and X.
 at::Tensor patchify(const at::Tensor& frames, int64_t patch, at::ScalarType dtype);
+
+/// Projected patches: patchify(), then linear(tokens, weight, bias) of praxino/ops/linear.h.
+/// weight: O D float32, bias: O float32 -> B T N O of `dtype`. Differentiable in weight and bias.
+/// On a GPU and in bfloat16 one kernel goes from pixels to the result: the normalisation is folded
+/// into the weights, pixels enter the product exactly, and only the scaled weights are rounded
+/// (docs/ kernels.md); the backward pass keeps the 8-bit pixels and makes the tokens again.
+at::Tensor patch_embed(const at::Tensor& frames, const at::Tensor& weight, const at::Tensor& bias,
+                       int64_t patch, at::ScalarType dtype);
 
 /// Of a frame's patches.
 struct PatchShape {
@@ -52,6 +60,8 @@ at::Tensor patchify_yuv(const YuvPlanes& planes, const YuvColor& color, int64_t 
 
 namespace formula {
 at::Tensor patchify(const at::Tensor& frames, int64_t patch, at::ScalarType dtype);
+at::Tensor patch_embed(const at::Tensor& frames, const at::Tensor& weight, const at::Tensor& bias,
+                       int64_t patch, at::ScalarType dtype);
 at::Tensor unpatchify(const at::Tensor& tokens, const PatchShape& shape);
 at::Tensor patchify_yuv(const YuvPlanes& planes, const YuvColor& color, int64_t patch,
                         at::ScalarType dtype);

@@ -19,7 +19,32 @@ struct Quantized {
 /// levels: one for each channel, 2 .. 1024, their product below 2^62; c10::Error otherwise.
 Quantized finite_scalar_quantize(const at::Tensor& z, at::IntArrayRef levels);
 
+/// The row of `codebook` (K D float32) that is nearest to each vector of x: ... D of any float
+/// dtype, in the Euclidean distance, as a search in double finds it; the lowest index of equal
+/// distances. Exact on every device: what is fast is only the way (docs/kernels.md). A distance
+/// that is not a number is never the smallest; a vector without another gets 0. Result: ..., int64,
+/// without gradients. c10::Error where widths differ or the codebook is empty.
+at::Tensor nearest_code(const at::Tensor& x, const at::Tensor& codebook);
+
+/// Vector quantisation (van den Oord et al. 2017, arXiv 1711.00937): the nearest code of each
+/// vector of x, in x's dtype, and its index. Straight through: the gradient of x is that of the
+/// codes; the codebook gets none, it learns by its own loss or from code_statistics().
+Quantized vector_quantize(const at::Tensor& x, const at::Tensor& codebook);
+
+/// What a codebook that follows its rows by moving averages needs, and what finds unused codes.
+struct CodeStatistics {
+  at::Tensor counts;  // K, int64: vectors that chose each code
+  at::Tensor sums;    // K D float32: their sum
+};
+
+/// x: ... D of any float dtype; indices: ..., int64, in 0 .. codes - 1 (not looked at: that would
+/// wait for the device). Without gradients. Deterministic, on a GPU, too: sums follow the order of
+/// the vectors.
+CodeStatistics code_statistics(const at::Tensor& x, const at::Tensor& indices, int64_t codes);
+
 namespace formula {
+at::Tensor nearest_code(const at::Tensor& x, const at::Tensor& codebook);
+CodeStatistics code_statistics(const at::Tensor& x, const at::Tensor& indices, int64_t codes);
 Quantized finite_scalar_quantize(const at::Tensor& z, at::IntArrayRef levels);
 }  // namespace formula
 

@@ -1,0 +1,32 @@
+#pragma once
+// 8-bit pixels to projected patches in one pass (the operation: include/praxino/ops/patch.h): no
+// tokens in between. The normalisation goes into the weights: with w' = 2/255 w rounded once to
+// bfloat16,
+//   sum w (2/255 x - 1) + b  =  sum w' (x - 128) + b + sum w' / 2,
+// where x - 128 is exact in bfloat16. So only the weights are rounded, where the formula rounds
+// tokens, too; and the sum of the rounded weights is in the bias, so that a rounded weight is
+// multiplied with small numbers. Sums in float on tensor cores; deterministic. Pointers are to
+// device memory and may not overlap. The launcher only queues work on the stream; it is
+// thread-safe.
+
+#include "kernels/launch.h"
+#include "kernels/patch_embed_grid.h"
+
+namespace praxino::kernels {
+
+struct PatchEmbed {
+  const uint8_t* pixels = nullptr;
+  const float* weight = nullptr;  // outputs x token
+  const float* bias = nullptr;    // outputs; null: none
+  void* y = nullptr;              // frames x (rows x columns) x outputs
+  void* workspace = nullptr;      // patch_embed_parts(grid, outputs).end bytes, aligned to 16
+  PatchGrid grid = {};
+  PictureStrides strides = {};  // of pixels
+  int64_t outputs = 0;
+  Element element = Element::kFloat;  // of y
+};
+/// Any grid, empty ones included, that kernels/patch_grid.h holds; 1 to 2^20 outputs. kRefused
+/// otherwise.
+Status launch_patch_embed(const PatchEmbed& params, Stream stream);
+
+}  // namespace praxino::kernels
