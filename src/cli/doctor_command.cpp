@@ -17,11 +17,13 @@
 #include "cli/commands.h"
 #include "cli/kernel_lines.h"
 #include "cli/machine.h"
+#include "praxino/base/error.h"
 #include "praxino/base/processor.h"
 #include "praxino/base/threads.h"
 #include "praxino/base/version.h"
 #include "praxino/bench/ops.h"
 #include "praxino/ops/kernels.h"
+#include "praxino/parallel/launch.h"
 #include "praxino/rollout/world.h"
 #include "praxino/video/capabilities.h"
 #ifdef PRAXINO_CUDA
@@ -192,18 +194,25 @@ void describe_video(Report& report) {
 }
 
 void describe_launch(Report& report) {
-  const auto launch =
-      find_launch([](const char* name) -> const char* { return std::getenv(name); });
-  if (!launch) {
-    report.fact("launcher", "none: one process");
-    return;
-  }
-  report.fact("launcher",
-              fmt::format("{}: rank {} of {}", launch->launcher, launch->rank, launch->ranks));
-  if (launch->ranks > 1) {
-    report.problem(
-        fmt::format("{} started {} processes, but this version trains in one: start a single task",
-                    launch->launcher, launch->ranks));
+  try {
+    const Launch launch =
+        find_launch([](const char* name) -> const char* { return std::getenv(name); });
+    if (launch.launcher == "none") {
+      report.fact("launcher", "none: one process");
+      return;
+    }
+    report.fact("launcher",
+                fmt::format("{}: rank {} of {}, {} of {} on this machine, store at {}:{}{}",
+                            launch.launcher, launch.rank, launch.ranks, launch.local_rank,
+                            launch.local_ranks, launch.address, launch.port,
+                            launch.agent_store ? " (the launcher's)" : ""));
+    if (launch.ranks > 1) {
+      report.problem(fmt::format(
+          "{} started {} processes, but this version trains in one: start a single task",
+          launch.launcher, launch.ranks));
+    }
+  } catch (const Error& error) {
+    report.problem(error.what());
   }
 }
 

@@ -47,15 +47,6 @@ std::string read_proc(const char* path) {
   return text.str();
 }
 
-std::optional<int64_t> number(const char* text) {
-  if (text == nullptr) return std::nullopt;
-  const std::string_view view = text;
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), value);
-  if (error != std::errc() || end != view.data() + view.size()) return std::nullopt;
-  return value;
-}
-
 }  // namespace
 
 Processor parse_processor(std::string_view cpuinfo) {
@@ -71,25 +62,6 @@ Processor parse_processor(std::string_view cpuinfo) {
 
 Memory parse_memory(std::string_view meminfo) {
   return {kibibytes(value_of(meminfo, "MemTotal")), kibibytes(value_of(meminfo, "MemAvailable"))};
-}
-
-std::optional<Launch> find_launch(const Environment& environment) {
-  struct Names {
-    const char* launcher;
-    const char* rank;
-    const char* ranks;
-  };
-  for (const Names& names : {
-           Names{"torchrun", "RANK", "WORLD_SIZE"},
-           Names{"Slurm", "SLURM_PROCID", "SLURM_NTASKS"},
-           Names{"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
-           Names{"MPI", "PMI_RANK", "PMI_SIZE"},
-       }) {
-    const std::optional<int64_t> rank = number(environment(names.rank));
-    const std::optional<int64_t> ranks = number(environment(names.ranks));
-    if (rank && ranks) return Launch{names.launcher, *rank, *ranks};
-  }
-  return std::nullopt;
 }
 
 Processor this_processor() { return parse_processor(read_proc("/proc/cpuinfo")); }

@@ -3,8 +3,6 @@
 // machines that are not at hand; the functions that read the real machine are thread-safe.
 
 #include <cstdint>
-#include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,15 +25,6 @@ struct Memory {
   uint64_t available = 0;
 };
 Memory parse_memory(std::string_view meminfo);
-
-/// What a launcher told this process: torchrun, Slurm, Open MPI or another MPI, in this order.
-struct Launch {
-  std::string launcher;
-  int64_t rank = 0;
-  int64_t ranks = 1;
-};
-using Environment = std::function<const char*(const char* name)>;  // as std::getenv
-std::optional<Launch> find_launch(const Environment& environment);
 
 Processor this_processor();
 Memory this_memory();

@@ -59,6 +59,13 @@ TEST(Doctor, WarnsOfSeveralProcesses) {
   EXPECT_THAT(result.out, Not(HasSubstr("no problems found")));
 }
 
+TEST(Doctor, FindsALauncherThatContradictsItself) {
+  const CommandResult result = doctor("RANK=4 WORLD_SIZE=4");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.out, HasSubstr("problem    torchrun says that this is rank 4 of 4"));
+  EXPECT_THAT(result.out, Not(HasSubstr("no problems found")));
+}
+
 TEST(Doctor, AdvisesWhenThreadsAreFewerThanCores) {
   const CommandResult result = doctor("OMP_NUM_THREADS=1");
   EXPECT_THAT(result.out, HasSubstr("1 threads for the model"));

@@ -1,0 +1,62 @@
+#pragma once
+// Data parallelism with sharded optimizer state (ZeRO-1: Rajbhandari et al., "ZeRO: Memory
+// Optimizations Toward Training Trillion Parameter Models", SC 2020). Each parameter has one rank
+// that keeps its master, its moments and its average. Gradients are reduce-scattered in flat
+// buckets while backward still runs; after the update the weights are all-gathered in place.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "praxino/parallel/communicator.h"
+
+namespace praxino {
+
+struct DataParallelOptions {
+  int64_t bucket_bytes = int64_t{32} << 20;  // of gradients; smaller ones begin to travel earlier
+  at::ScalarType gradients = at::kFloat;     // in which they travel and are summed; or kBFloat16
+};
+
+/// A step: before_backward() and backward() for every micro-batch, then reduce_gradients(), an
+/// update of the owned() weights from their gradients, gather_weights(), and wait_for_weights()
+/// before the next forward pass. Not thread-safe; backward() may run its hooks on other threads.
+class DataParallel {
+ public:
+  /// `parameters`: leaves (float32) in the order of their use in the forward pass, the same on all
+  /// ranks; their gradients become ready in the opposite order. Their values move into flat buckets
+  /// (the handles stay valid) and become those of rank 0 of `ranks`.
+  DataParallel(std::vector<at::Tensor> parameters, const Communicator& ranks,
+               const DataParallelOptions& options = {});
+  ~DataParallel();
+  DataParallel(const DataParallel&) = delete;
+  DataParallel& operator=(const DataParallel&) = delete;
+
+  /// Whether this rank updates parameter `i`.
+  bool owns(size_t i) const;
+  /// Second handles to the weights that this rank updates, by number of parameter (undefined for
+  /// the others): leaves that share the memory of the parameters, for the optimizer and the
+  /// average.
+  const std::vector<at::Tensor>& owned() const;
+
+  /// Before each micro-batch's backward(). Gradients of all but the `last` are only added up.
+  void before_backward(bool last);
+  /// After the last backward(): waits until the averages of the gradients over all ranks are the
+  /// gradients of owned(). Parameters without a gradient count as zero. Afterwards no parameter
+  /// itself has a gradient.
+  void reduce_gradients();
+  /// Starts to bring every rank the weights as their owners have them now.
+  void gather_weights();
+  /// Nobody may read the weights between gather_weights() and this.
+  void wait_for_weights();
+
+  /// Bytes of the masters that this rank keeps: what a copy of owned() would take.
+  int64_t owned_bytes() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;  // shared with the hooks
+};
+
+}  // namespace praxino

@@ -1,0 +1,102 @@
+#pragma once
+// All ranks of a run as a mesh with the axes data, context and tensor. Tensor is the innermost:
+// neighbouring ranks, which share a machine, are its groups, because it talks most; data is the
+// outermost.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "praxino/parallel/communicator.h"
+#include "praxino/parallel/launch.h"
+
+namespace praxino {
+
+struct MeshShape {
+  int64_t data = 1;
+  int64_t context = 1;
+  int64_t tensor = 1;
+  constexpr int64_t ranks() const { return data * context * tensor; }
+  constexpr bool operator==(const MeshShape&) const = default;
+};
+
+/// Where a rank stands on each axis.
+struct MeshPlace {
+  int64_t data = 0;
+  int64_t context = 0;
+  int64_t tensor = 0;
+  constexpr bool operator==(const MeshPlace&) const = default;
+};
+
+constexpr MeshPlace mesh_place(const MeshShape& shape, int64_t rank) {
+  return {.data = rank / (shape.context * shape.tensor),
+          .context = rank / shape.tensor % shape.context,
+          .tensor = rank % shape.tensor};
+}
+
+constexpr int64_t mesh_rank(const MeshShape& shape, const MeshPlace& place) {
+  return (place.data * shape.context + place.context) * shape.tensor + place.tensor;
+}
+
+struct MeshOptions {
+  MeshShape shape;
+  at::Device device = at::Device(at::kCPU);  // where the tensors of the axes live
+  double join_seconds = 300;                 // until all ranks must have come
+  double silence_seconds = 1800;       // that a collective on an axis may last before it fails
+  double patience_seconds = 6 * 3600;  // the same for world(), where ranks wait for rank 0's work
+};
+
+/// Thread-safe as its communicators are. Ends by closing its connections, at which the other ranks'
+/// collectives fail.
+class Mesh {
+ public:
+  struct State;
+  explicit Mesh(std::unique_ptr<State> state);
+  ~Mesh();
+
+  /// A world of one.
+  static std::unique_ptr<Mesh> alone();
+  /// Joins the other ranks through the store that `launch` names; rank 0 hosts it where no agent
+  /// does. Throws praxino::Error naming the ranks that did not come, or a port that is in use.
+  static std::unique_ptr<Mesh> join(const Launch& launch, const MeshOptions& options);
+
+  const MeshShape& shape() const;
+  const MeshPlace& place() const;
+  int64_t rank() const;
+  int64_t ranks() const;
+  bool first() const { return rank() == 0; }
+
+  /// All ranks, for tensors on the CPU (Gloo) whatever the device: host-side decisions.
+  const Communicator& world() const;
+  /// The ranks that differ from this one on that axis alone.
+  const Communicator& data() const;
+  const Communicator& context() const;
+  const Communicator& tensor() const;
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+/// Every rank as a thread of this process, each with its own Mesh, over Gloo on the CPU: for tests.
+/// The threads compute with one thread each. Returns when all have; throws again what the one that
+/// failed first threw (the others' failures are echoes of it).
+void run_as_threads(const MeshShape& shape, const std::function<void(Mesh&)>& run);
+
+/// Hosts the store of a world on this machine, at a port that the system chooses.
+class StoreServer {
+ public:
+  StoreServer();
+  ~StoreServer();
+  StoreServer(const StoreServer&) = delete;
+  StoreServer& operator=(const StoreServer&) = delete;
+  int64_t port() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace praxino

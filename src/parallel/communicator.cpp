@@ -1,0 +1,202 @@
+#include "praxino/parallel/communicator.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstring>
+
+#include "parallel/group.h"
+#include "praxino/base/error.h"
+
+namespace praxino {
+
+/// What is under way, and how to name it when it fails. The text is only made then.
+struct Pending::State {
+  std::shared_ptr<Communicator::Group> group = {};
+  const char* collective = "";
+  int64_t number = 0;
+  int64_t peer = -1;  // of send and receive, in the group
+  at::Tensor values = {};
+  c10::intrusive_ptr<c10d::Work> work = {};
+
+  [[noreturn]] void rethrow(const std::exception& error) const {
+    if (group->broken) *group->broken = true;
+    const std::string peer_text =
+        peer < 0 ? "" : fmt::format(" rank {}", group->members[static_cast<size_t>(peer)]);
+    fail("rank {}: {}{} (number {} of the group '{}', {} [{}]) failed: {}; {}",
+         group->members[static_cast<size_t>(group->rank)], collective, peer_text, number,
+         group->name, c10::toString(values.scalar_type()), fmt::join(values.sizes(), ", "),
+         first_line(error), group->silent_ranks());
+  }
+};
+
+Pending::Pending() = default;
+Pending::Pending(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Pending::~Pending() = default;
+Pending::Pending(Pending&&) noexcept = default;
+Pending& Pending::operator=(Pending&&) noexcept = default;
+
+void Pending::wait() {
+  if (!state_) return;
+  const std::unique_ptr<State> state = std::move(state_);
+  try {
+    state->work->wait();
+  } catch (const std::exception& error) {
+    state->rethrow(error);
+  }
+}
+
+namespace {
+
+using Group = Communicator::Group;
+
+void require(const Group& group, const char* collective, const at::Tensor& values) {
+  TORCH_CHECK(values.is_contiguous(), group.name, ": ", collective,
+              " needs a contiguous tensor, this one has strides ", values.strides());
+}
+
+/// Starts a collective; `call` hands the backend its tensors.
+template <class Call>
+Pending start(const std::shared_ptr<Group>& group, Pending::State about, const Call& call) {
+  about.group = group;
+  about.number = ++group->calls;
+  auto state = std::make_unique<Pending::State>(std::move(about));
+  try {
+    state->work = call(*group->backend);
+  } catch (const std::exception& error) {
+    state->rethrow(error);
+  }
+  return Pending(std::move(state));
+}
+
+c10d::ReduceOp reduce_op(Reduce how) {
+  return how == Reduce::kMax ? c10d::ReduceOp::MAX : c10d::ReduceOp::SUM;
+}
+
+}  // namespace
+
+Communicator::Communicator(std::shared_ptr<Group> group) : group_(std::move(group)) {}
+
+int64_t Communicator::rank() const { return group_->rank; }
+int64_t Communicator::size() const { return group_->size(); }
+const std::string& Communicator::name() const { return group_->name; }
+
+Pending Communicator::all_reduce(const at::Tensor& values, Reduce how) const {
+  require(*group_, "all_reduce", values);
+  if (size() == 1) return {};
+  return start(group_, {.collective = "all_reduce", .values = values}, [&](c10d::Backend& backend) {
+    std::vector<at::Tensor> tensors = {values};
+    c10d::AllreduceOptions options;
+    options.reduceOp = reduce_op(how);
+    return backend.allreduce(tensors, options);
+  });
+}
+
+Pending Communicator::reduce_scatter(const at::Tensor& out, const at::Tensor& in) const {
+  require(*group_, "reduce_scatter", in);
+  require(*group_, "reduce_scatter", out);
+  TORCH_CHECK(in.numel() == out.numel() * size(), "reduce_scatter: ", in.numel(), " elements for ",
+              size(), " ranks of ", out.numel());
+  if (size() == 1) {
+    out.view(-1).copy_(in.view(-1));
+    return {};
+  }
+  return start(group_, {.collective = "reduce_scatter", .values = in}, [&](c10d::Backend& backend) {
+    at::Tensor to = out, from = in;
+    return backend._reduce_scatter_base(to, from);
+  });
+}
+
+Pending Communicator::all_gather(const at::Tensor& out, const at::Tensor& in) const {
+  require(*group_, "all_gather", in);
+  require(*group_, "all_gather", out);
+  TORCH_CHECK(out.numel() == in.numel() * size(), "all_gather: ", in.numel(), " elements of ",
+              size(), " ranks into ", out.numel());
+  if (size() == 1) {
+    if (out.const_data_ptr() != in.const_data_ptr()) out.view(-1).copy_(in.view(-1));
+    return {};
+  }
+  return start(group_, {.collective = "all_gather", .values = in}, [&](c10d::Backend& backend) {
+    at::Tensor to = out.view(-1), from = in.view(-1);
+    return backend._allgather_base(to, from);
+  });
+}
+
+Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
+                                 std::vector<int64_t> take, std::vector<int64_t> give) const {
+  require(*group_, "all_to_all", in);
+  require(*group_, "all_to_all", out);
+  if (size() == 1) {
+    out.copy_(in);
+    return {};
+  }
+  return start(group_, {.collective = "all_to_all", .values = in}, [&](c10d::Backend& backend) {
+    at::Tensor to = out, from = in;
+    return backend.alltoall_base(to, from, take, give);
+  });
+}
+
+Pending Communicator::broadcast(const at::Tensor& values, int64_t from) const {
+  require(*group_, "broadcast", values);
+  if (size() == 1) return {};
+  return start(group_, {.collective = "broadcast from", .peer = from, .values = values},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 c10d::BroadcastOptions options;
+                 options.rootRank = from;
+                 return backend.broadcast(tensors, options);
+               });
+}
+
+Pending Communicator::send(const at::Tensor& values, int64_t to, int tag) const {
+  require(*group_, "send", values);
+  TORCH_CHECK(to != rank(), "send: rank ", to, " is this one");
+  return start(group_, {.collective = "send to", .peer = to, .values = values},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 return backend.send(tensors, static_cast<int>(to), tag);
+               });
+}
+
+Pending Communicator::receive(const at::Tensor& values, int64_t from, int tag) const {
+  require(*group_, "receive", values);
+  TORCH_CHECK(from != rank(), "receive: rank ", from, " is this one");
+  return start(group_, {.collective = "receive from", .peer = from, .values = values},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 return backend.recv(tensors, static_cast<int>(from), tag);
+               });
+}
+
+void Communicator::barrier() const {
+  if (size() == 1) return;
+  start(group_, {.collective = "barrier", .values = at::empty({0})}, [](c10d::Backend& backend) {
+    return backend.barrier();
+  }).wait();
+}
+
+std::vector<std::string> Communicator::all_gather_text(const std::string& text) const {
+  const auto integers = at::TensorOptions().dtype(at::kLong);
+  const at::Tensor own = at::empty({1}, integers);
+  *own.mutable_data_ptr<int64_t>() = static_cast<int64_t>(text.size());
+  const at::Tensor lengths = at::empty({size()}, integers);
+  all_gather(lengths, own).wait();
+  const int64_t longest = std::max<int64_t>(lengths.max().item<int64_t>(), 1);
+  const auto bytes = at::TensorOptions().dtype(at::kByte);
+  const at::Tensor padded = at::zeros({longest}, bytes);
+  std::memcpy(padded.mutable_data_ptr(), text.data(), text.size());
+  const at::Tensor all = at::empty({size(), longest}, bytes);
+  all_gather(all, padded).wait();
+  std::vector<std::string> texts;
+  for (int64_t r = 0; r < size(); ++r) {
+    const char* begin = static_cast<const char*>(all.const_data_ptr()) + r * longest;
+    const int64_t length = lengths.const_data_ptr<int64_t>()[r];
+    texts.emplace_back(begin, static_cast<size_t>(length));
+  }
+  return texts;
+}
+
+}  // namespace praxino

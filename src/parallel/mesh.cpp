@@ -1,0 +1,211 @@
+#include "praxino/parallel/mesh.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <exception>
+#include <optional>
+#include <thread>
+
+#include "parallel/group.h"
+#include "parallel/nccl.h"
+#include "praxino/base/error.h"
+
+namespace praxino {
+namespace {
+
+using StorePtr = c10::intrusive_ptr<c10d::Store>;
+using std::chrono::milliseconds;
+
+milliseconds to_milliseconds(double seconds) {
+  return milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+/// One number for each rank from 0.
+std::vector<int64_t> all_ranks(int64_t ranks) {
+  std::vector<int64_t> members;
+  for (int64_t r = 0; r < ranks; ++r) members.push_back(r);
+  return members;
+}
+
+/// The ranks of the world that share every coordinate of `place` but the one `axis` points to.
+std::vector<int64_t> axis_members(const MeshShape& shape, MeshPlace place,
+                                  int64_t MeshShape::*length, int64_t MeshPlace::*axis) {
+  std::vector<int64_t> members;
+  for (int64_t i = 0; i < shape.*length; ++i) {
+    place.*axis = i;
+    members.push_back(mesh_rank(shape, place));
+  }
+  return members;
+}
+
+/// Waits until every rank has said that it is here, so that those who did not come can be named.
+void gather_ranks(const StorePtr& store, const Launch& launch, double seconds) {
+  const auto key = [](int64_t rank) { return fmt::format("here/{}", rank); };
+  store->set(key(launch.rank), "1");
+  const auto until = std::chrono::steady_clock::now() + to_milliseconds(seconds);
+  if (launch.rank != 0) {
+    store->wait({"all_here"}, to_milliseconds(seconds + 5));
+    return;
+  }
+  std::vector<int64_t> missing = all_ranks(launch.ranks);
+  while (true) {
+    std::erase_if(missing, [&](int64_t rank) { return store->check({key(rank)}); });
+    if (missing.empty()) break;
+    if (std::chrono::steady_clock::now() > until) {
+      fail(
+          "{} of {} ranks did not come within {:.0f} s: {}; look at their logs (under Slurm, is "
+          "praxino started by srun?)",
+          missing.size(), launch.ranks, seconds, fmt::join(missing, ", "));
+    }
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  store->set("all_here", "1");
+}
+
+StorePtr connect_store(const Launch& launch, double seconds) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(launch.port);
+  options.isServer = launch.rank == 0 && !launch.agent_store;
+  options.waitWorkers = false;
+  options.timeout = to_milliseconds(seconds);
+  try {
+    const auto store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+    // A world that was started again must not read what the one before it wrote.
+    return c10::make_intrusive<c10d::PrefixStore>(fmt::format("praxino/{}", launch.restart), store);
+  } catch (const std::exception& error) {
+    fail("rank {} cannot {} the store at {}:{}: {}; MASTER_ADDR and MASTER_PORT name another place",
+         launch.rank, options.isServer ? "open" : "reach", launch.address, launch.port,
+         first_line(error));
+  }
+}
+
+}  // namespace
+
+struct Mesh::State {
+  MeshShape shape;
+  MeshPlace place;
+  std::optional<Communicator> world, data, context, tensor;
+
+  /// Over Gloo, or over NCCL where the axes' tensors live on a GPU.
+  void connect(const StorePtr& store, int64_t rank, const MeshOptions& options) {
+    shape = options.shape;
+    place = mesh_place(shape, rank);
+    const milliseconds silence = to_milliseconds(options.silence_seconds);
+    const auto broken = std::make_shared<std::atomic<bool>>(false);
+    const auto own = [&](GroupPtr group) {
+      group->broken = broken;
+      return group;
+    };
+    world.emplace(own(join_gloo(store, "world", rank, all_ranks(shape.ranks()),
+                                to_milliseconds(options.patience_seconds))));
+    std::optional<NcclWorld> nccl;
+    if (options.device.is_cuda() && shape.ranks() > 1) {
+      nccl.emplace(store, rank, shape.ranks(), options.device, silence);
+    }
+    const auto axis = [&](const char* name, int64_t MeshShape::*length, int64_t MeshPlace::*at) {
+      std::vector<int64_t> members = axis_members(shape, place, length, at);
+      return Communicator(
+          own(nccl ? nccl->split(name, place.*at, std::move(members))
+                   : join_gloo(store, name, place.*at, std::move(members), silence)));
+    };
+    data = axis("data", &MeshShape::data, &MeshPlace::data);
+    context = axis("context", &MeshShape::context, &MeshPlace::context);
+    tensor = axis("tensor", &MeshShape::tensor, &MeshPlace::tensor);
+  }
+};
+
+Mesh::Mesh(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Mesh::~Mesh() = default;
+
+std::unique_ptr<Mesh> Mesh::alone() {
+  auto state = std::make_unique<State>();
+  state->connect(nullptr, 0, {});
+  return std::make_unique<Mesh>(std::move(state));
+}
+
+std::unique_ptr<Mesh> Mesh::join(const Launch& launch, const MeshOptions& options) {
+  if (options.shape.ranks() != launch.ranks) {
+    fail_usage("a mesh of data {} x context {} x tensor {} needs {} ranks, and {} were started",
+               options.shape.data, options.shape.context, options.shape.tensor,
+               options.shape.ranks(), launch.ranks);
+  }
+  if (launch.ranks == 1) return alone();
+  if (launch.address.empty()) {
+    fail_usage(
+        "{} started {} ranks on several machines and none of its variables names the first: "
+        "set MASTER_ADDR to that machine's name (mpirun: -x MASTER_ADDR=...)",
+        launch.launcher, launch.ranks);
+  }
+  const StorePtr store = connect_store(launch, options.join_seconds);
+  auto state = std::make_unique<State>();
+  try {
+    gather_ranks(store, launch, options.join_seconds);
+    state->connect(store, launch.rank, options);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail("rank {} of {} cannot connect to the others: {}", launch.rank, launch.ranks,
+         first_line(error));
+  }
+  return std::make_unique<Mesh>(std::move(state));
+}
+
+const MeshShape& Mesh::shape() const { return state_->shape; }
+const MeshPlace& Mesh::place() const { return state_->place; }
+int64_t Mesh::rank() const { return state_->world->rank(); }
+int64_t Mesh::ranks() const { return state_->world->size(); }
+const Communicator& Mesh::world() const { return *state_->world; }
+const Communicator& Mesh::data() const { return *state_->data; }
+const Communicator& Mesh::context() const { return *state_->context; }
+const Communicator& Mesh::tensor() const { return *state_->tensor; }
+
+void run_as_threads(const MeshShape& shape, const std::function<void(Mesh&)>& run) {
+  const StorePtr store = c10::make_intrusive<c10d::HashStore>();
+  const auto ranks = static_cast<size_t>(shape.ranks());
+  std::vector<std::exception_ptr> errors(ranks);
+  std::vector<int64_t> order(ranks, 0);  // at which place a rank failed
+  std::atomic<int64_t> failures = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (size_t rank = 0; rank < ranks; ++rank) {
+      threads.emplace_back([&, rank] {
+        at::set_num_threads(1);
+        try {
+          auto state = std::make_unique<Mesh::State>();
+          state->connect(store, static_cast<int64_t>(rank), {.shape = shape});
+          Mesh mesh(std::move(state));
+          run(mesh);
+        } catch (...) {
+          order[rank] = ++failures;
+          errors[rank] = std::current_exception();
+        }
+      });
+    }
+  }
+  for (size_t rank = 0; rank < ranks; ++rank) {
+    if (order[rank] == 1) std::rethrow_exception(errors[rank]);
+  }
+}
+
+struct StoreServer::State {
+  c10::intrusive_ptr<c10d::TCPStore> store;
+};
+
+StoreServer::StoreServer() : state_(std::make_unique<State>()) {
+  c10d::TCPStoreOptions options;
+  options.port = 0;
+  options.isServer = true;
+  options.waitWorkers = false;
+  state_->store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
+}
+
+StoreServer::~StoreServer() = default;
+
+int64_t StoreServer::port() const { return state_->store->getPort(); }
+
+}  // namespace praxino

@@ -1,0 +1,121 @@
+#include "praxino/parallel/mesh.h"
+
+#include <ATen/Context.h>
+#include <ATen/ops/full.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <thread>
+
+#include "support/error_text.h"
+
+namespace praxino {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Mesh, PlacesAndRanksAreInverse) {
+  constexpr MeshShape kShape{.data = 3, .context = 2, .tensor = 4};
+  for (int64_t rank = 0; rank < kShape.ranks(); ++rank) {
+    EXPECT_EQ(mesh_rank(kShape, mesh_place(kShape, rank)), rank);
+  }
+  static_assert(mesh_place(kShape, 1) == MeshPlace{.data = 0, .context = 0, .tensor = 1});
+  static_assert(mesh_place(kShape, 23) == MeshPlace{.data = 2, .context = 1, .tensor = 3});
+}
+
+TEST(Mesh, EveryAxisJoinsTheRanksThatDifferInItAlone) {
+  const MeshShape shape{.data = 2, .context = 2, .tensor = 2};
+  run_as_threads(shape, [&](Mesh& mesh) {
+    const auto sum = [&](const Communicator& group) {
+      const at::Tensor bit = at::full({1}, static_cast<double>(int64_t{1} << mesh.rank()));
+      group.all_reduce(bit).wait();
+      return bit.item<int64_t>();
+    };
+    const MeshPlace p = mesh.place();
+    const auto bit = [&](const MeshPlace& place) { return int64_t{1} << mesh_rank(shape, place); };
+    EXPECT_EQ(sum(mesh.data()), bit({0, p.context, p.tensor}) + bit({1, p.context, p.tensor}));
+    EXPECT_EQ(sum(mesh.context()), bit({p.data, 0, p.tensor}) + bit({p.data, 1, p.tensor}));
+    EXPECT_EQ(sum(mesh.tensor()), bit({p.data, p.context, 0}) + bit({p.data, p.context, 1}));
+    EXPECT_EQ(sum(mesh.world()), 255);
+    EXPECT_EQ(mesh.tensor().rank(), p.tensor);
+  });
+}
+
+TEST(Mesh, AloneIsAWorldOfOne) {
+  const auto mesh = Mesh::alone();
+  EXPECT_TRUE(mesh->first());
+  EXPECT_EQ(mesh->ranks(), 1);
+  mesh->world().barrier();
+}
+
+/// Joins over TCP, as processes do.
+std::unique_ptr<Mesh> join(int64_t rank, int64_t ranks, int64_t port, double seconds,
+                           const at::Device& device = at::Device(at::kCPU)) {
+  const Launch launch{.rank = rank,
+                      .ranks = ranks,
+                      .local_rank = rank,
+                      .local_ranks = ranks,
+                      .address = "127.0.0.1",
+                      .port = port,
+                      .agent_store = true};
+  return Mesh::join(launch, {.shape = {.data = ranks}, .device = device, .join_seconds = seconds});
+}
+
+TEST(Mesh, JoinsThroughAStoreThatTheLauncherHosts) {
+  const StoreServer server;
+  std::vector<std::jthread> threads;
+  for (int64_t rank = 0; rank < 3; ++rank) {
+    threads.emplace_back([&, rank] {
+      const auto mesh = join(rank, 3, server.port(), 60);
+      const at::Tensor one = at::full({1}, 1.0);
+      mesh->data().all_reduce(one).wait();
+      EXPECT_EQ(one.item<double>(), 3);
+    });
+  }
+}
+
+TEST(Mesh, JoinsGpusOverNccl) {
+  const int64_t gpus = at::hasCUDA() ? static_cast<int64_t>(at::getNumGPUs()) : 0;
+  if (gpus < 2) GTEST_SKIP() << "needs two GPUs";
+  const StoreServer server;
+  std::vector<std::jthread> threads;
+  for (int64_t rank = 0; rank < 2; ++rank) {
+    threads.emplace_back([&, rank] {
+      const at::Device device(at::kCUDA, static_cast<at::DeviceIndex>(rank));
+      const auto mesh = join(rank, 2, server.port(), 60, device);
+      const auto floats = at::TensorOptions().device(device);
+      for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+        const at::Tensor in = at::full({6}, static_cast<double>(rank + 1), floats.dtype(type));
+        const at::Tensor slice = at::full({3}, std::nan(""), floats.dtype(type));
+        mesh->data().reduce_scatter(slice, in).wait();
+        EXPECT_EQ(slice.sum().item<double>(), 9);
+        const at::Tensor all = at::full({6}, std::nan(""), floats.dtype(type));
+        mesh->data().all_gather(all, slice).wait();
+        EXPECT_EQ(all.sum().item<double>(), 18);
+      }
+    });
+  }
+}
+
+TEST(Mesh, NamesTheRanksThatDidNotCome) {
+  const StoreServer server;
+  const std::string text = testing::error_text([&] { join(0, 3, server.port(), 0.2); });
+  EXPECT_THAT(text, HasSubstr("2 of 3 ranks did not come"));
+  EXPECT_THAT(text, HasSubstr("1, 2"));
+}
+
+TEST(Mesh, RefusesAShapeThatIsNotTheWorld) {
+  const Launch launch{.ranks = 6, .local_ranks = 6, .address = "127.0.0.1", .port = 1};
+  EXPECT_THAT(testing::error_text([&] { Mesh::join(launch, {.shape = {.data = 2, .tensor = 2}}); }),
+              HasSubstr("needs 4 ranks, and 6 were started"));
+}
+
+TEST(Mesh, AsksForTheAddressThatNoLauncherNames) {
+  const Launch launch{.launcher = "MPI", .ranks = 2};
+  EXPECT_THAT(testing::error_text([&] { Mesh::join(launch, {.shape = {.data = 2}}); }),
+              HasSubstr("set MASTER_ADDR"));
+}
+
+}  // namespace
+}  // namespace praxino
