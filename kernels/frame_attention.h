@@ -8,7 +8,8 @@
 // Element (b, s, h, i) of an operand is at b * batch + s * token + h * head + i of its strides.
 // Refused (kRefused): head widths other than 64 and 128, pointers that are not aligned to 16 bytes,
 // strides that are not multiples of 8, query heads that key/value heads do not divide, masks out of
-// range, grids above 2^31 blocks, and what the device has no shared memory for.
+// range, scales that are not positive, grids above 2^31 blocks, and what the device has no shared
+// memory for.
 
 #include "kernels/bf16.h"
 #include "kernels/frame_mask.h"

@@ -3,7 +3,9 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include "attention_cuda.h"
 #include "blocked_attention.h"
+#include "fused_cuda.h"
 #include "planned_attention.h"
 #include "praxino/ops/norm.h"
 #include "praxino/ops/planned_device.h"
@@ -86,6 +88,8 @@ Ready ready_for_step(const at::Tensor& q, const at::Tensor& k, const QkNorm& nor
 
 }  // namespace
 
+namespace formula {
+
 at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   if (use_blocks(q, q.size(2))) {
     return attend_blocks(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), q.size(2), 0)
@@ -131,8 +135,45 @@ at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
   return attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2)).reshape(q.sizes());
 }
 
+}  // namespace formula
+
+at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::checked::space_attention(q, k, v)) return *y;
+  }
+  return formula::space_attention(q, k, v);
+}
+
+at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const FrameWindow& window) {
+  return formula::time_attention(q, k, v, window);
+}
+
+at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const FrameWindow& window) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::checked::frame_causal_attention(q, k, v, window)) return *y;
+  }
+  return formula::frame_causal_attention(q, k, v, window);
+}
+
+at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  return formula::time_attention_step(q, k, v);
+}
+
+at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::checked::frame_causal_attention_step(q, k, v)) return *y;
+  }
+  return formula::frame_causal_attention_step(q, k, v);
+}
+
 at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const QkNorm& norm) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::checked::space_attention(q, k, v, &norm)) return *y;
+  }
   const Ready in = ready(q, k, norm);
   return space_attention(in.q, in.k, v);
 }

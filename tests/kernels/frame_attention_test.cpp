@@ -143,7 +143,12 @@ void expect_kernel_equals_formula(const AttentionInputs& in, const Run& run = {}
 
 AttentionShape shape_of(int width, int64_t batch, int64_t heads, int64_t key_heads,
                         const FrameMask& mask) {
-  return {.batch = batch, .heads = heads, .key_heads = key_heads, .width = width, .mask = mask};
+  return {.batch = batch,
+          .heads = heads,
+          .key_heads = key_heads,
+          .width = width,
+          .scale = 1,
+          .mask = mask};
 }
 FrameMask space(int tokens) { return {.tokens = tokens, .queries = tokens, .keys = tokens}; }
 
@@ -279,7 +284,10 @@ TEST(FrameAttentionKernel, DoesNotLaunchForAnEmptyBatchAndRefusesWhatItDoesNotTa
         shape_of(64, int64_t{1} << 31, 2, 2, space(5)), shape_of(64, 1, 2, 2, {.tokens = 0}),
         shape_of(64, 1 << 30, 1, 1, space(1000))})
     EXPECT_EQ(status_of(shape).code, kRefused.code);
-  const AttentionShape empty = shape_of(64, 0, 2, 2, space(5));
+  AttentionShape empty = shape_of(64, 0, 2, 2, space(5));
+  empty.scale = 0;
+  EXPECT_EQ(status_of(empty).code, kRefused.code);
+  empty.scale = 1;
   const float* table = reinterpret_cast<const float*>(uintptr_t{16});
   const auto* q = reinterpret_cast<const Bf16*>(uintptr_t{18});
   EXPECT_EQ(status_of(empty, {q, {}}).code, kRefused.code);

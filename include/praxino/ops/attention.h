@@ -1,7 +1,8 @@
 #pragma once
-// The three attentions of a video transformer, as formulas over ATen. q: B T N H K; k, v: B T N G K
-// with G key/value heads, each shared by H/G query heads; result B T N H K in q's dtype. Scale
-// 1/sqrt(K). Pure, thread-safe, differentiable.
+// The three attentions of a video transformer: on a GPU by kernels where one serves
+// (docs/kernels.md), else as formulas over ATen. q: B T N H K; k, v: B T N G K with G key/value
+// heads, each shared by H/G query heads; result B T N H K in q's dtype. Scale 1/sqrt(K). Pure,
+// thread-safe, differentiable.
 
 #include <ATen/core/Tensor.h>
 
@@ -38,6 +39,19 @@ at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, cons
 at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
                                        const at::Tensor& v);
+
+/// The same as ATen expressions, on any device and of any type: the specification of the kernels,
+/// and what runs where none serves.
+namespace formula {
+at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const FrameWindow& window);
+at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const FrameWindow& window);
+at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+at::Tensor frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v);
+}  // namespace formula
 
 /// What happens to queries and keys on their way into attention: RMSNorm over the head width with a
 /// gain, then rotary positions (norm_rotate of ops/norm.h; Dehghani et al., arXiv 2302.05442). One

@@ -1,0 +1,34 @@
+#pragma once
+// The attentions of praxino/ops/attention.h on a GPU, as autograd functions around the kernels of
+// kernels/. Arguments and results as there; without a norm, queries and keys are taken as they are.
+// Each returns nothing where its kernel does not serve: no GPU that runs it, another type than
+// bfloat16, head widths other than 64 and 128, no elements. Strides are taken as they are where
+// rows of heads lie on 16 bytes, else the operand is copied.
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "praxino/ops/attention.h"
+
+namespace praxino::ops::cuda {
+
+/// With a norm, nothing where a separate norm_rotate moves fewer bytes (docs/kernels.md).
+std::optional<at::Tensor> space_attention(const at::Tensor& q, const at::Tensor& k,
+                                          const at::Tensor& v, const QkNorm* norm = nullptr);
+std::optional<at::Tensor> frame_causal_attention(const at::Tensor& q, const at::Tensor& k,
+                                                 const at::Tensor& v, const FrameWindow& window);
+std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                                      const at::Tensor& v);
+
+/// The same where the kernel has agreed with its formula on the device.
+namespace checked {
+std::optional<at::Tensor> space_attention(const at::Tensor& q, const at::Tensor& k,
+                                          const at::Tensor& v, const QkNorm* norm = nullptr);
+std::optional<at::Tensor> frame_causal_attention(const at::Tensor& q, const at::Tensor& k,
+                                                 const at::Tensor& v, const FrameWindow& window);
+std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                                      const at::Tensor& v);
+}  // namespace checked
+
+}  // namespace praxino::ops::cuda

@@ -1,0 +1,177 @@
+// The kernels of attention over frames on a real GPU against the formulas. Without one, all of this
+// skips; the same kernels run on the CPU in tests/kernels.
+#include "ops/attention_cuda.h"
+#include "kernels/device_info.h"
+#include "ops/launch_cuda.h"
+#include "praxino/ops/norm.h"
+#include "support/repetitions.h"
+#include "support/tensors.h"
+
+namespace praxino::ops {
+namespace {
+
+using testing::gradients;
+using testing::normal;
+using testing::relative_error;
+using Inputs = std::vector<at::Tensor>;
+
+// B T N H K, and G key/value heads.
+struct Shape {
+  int64_t b, t, n, heads, key_heads, width;
+};
+
+at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
+at::Tensor rounded(const at::Tensor& tensor) { return gpu(tensor).to(at::kBFloat16); }
+
+class AttentionCuda : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    int count = 0;
+    const kernels::Status status = kernels::device_count(count);
+    if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << kernels::status_text(status);
+    if (!cuda::on_capable_gpu(gpu(normal({1})))) GTEST_SKIP() << "a GPU older than 8.0";
+  }
+  static Inputs operands(const Shape& s) {
+    return {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
+            normal({s.b, s.t, s.n, s.key_heads, s.width}, 2),
+            normal({s.b, s.t, s.n, s.key_heads, s.width}, 3)};
+  }
+  static QkNorm norm_of(const Inputs& in) {
+    const int64_t n = in[0].size(2), half = in[0].size(4) / 2;
+    const RopeTable table{.cos = gpu(normal({n, half}, 7)), .sin = gpu(normal({n, half}, 8))};
+    return {.query_gain = gpu(in[3]), .key_gain = gpu(in[4]), .queries = table, .keys = table};
+  }
+  // Both take bfloat16 on the GPU; the formula is taken in float32 of the same rounded inputs, and
+  // the kernel may be twice as far from it as the formula in bfloat16.
+  static void expect_equal(const testing::Function& kernel, const testing::Function& formula,
+                           const Inputs& inputs) {
+    const auto on = [](const testing::Function& f, at::ScalarType type) {
+      return [&f, type](const Inputs& in) {
+        Inputs moved;
+        for (size_t i = 0; i < in.size(); ++i)
+          moved.push_back(i < 3 ? rounded(in[i]).to(type) : gpu(in[i]));
+        return f(moved).to(at::kFloat).cpu();
+      };
+    };
+    const testing::Function got = on(kernel, at::kBFloat16), want = on(formula, at::kFloat),
+                            coarse = on(formula, at::kBFloat16);
+    const at::Tensor reference = want(inputs), weight = normal(reference.sizes(), 99);
+    const auto bound = [](double error) { return std::max(2 * error, 8e-3); };
+    EXPECT_LE(relative_error(got(inputs), reference),
+              bound(relative_error(coarse(inputs), reference)));
+    const auto got_gradients = gradients(got, inputs, weight);
+    const auto want_gradients = gradients(want, inputs, weight);
+    const auto coarse_gradients = gradients(coarse, inputs, weight);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      EXPECT_LE(relative_error(got_gradients[i], want_gradients[i]),
+                bound(relative_error(coarse_gradients[i], want_gradients[i])))
+          << "input " << i;
+    }
+    for (int run = testing::repetitions(100); run > 0; --run) {
+      const auto again = gradients(got, inputs, weight);
+      for (size_t i = 0; i < inputs.size(); ++i)
+        ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
+    }
+  }
+};
+
+TEST_F(AttentionCuda, SpaceAttentionEqualsItsFormula) {
+  for (const Shape& shape :
+       {Shape{1, 1, 1, 1, 1, 64}, Shape{2, 3, 64, 4, 2, 64}, Shape{1, 5, 131, 3, 1, 64},
+        Shape{1, 2, 261, 4, 4, 64}, Shape{2, 2, 96, 4, 1, 128}, Shape{1, 2, 300, 2, 2, 128},
+        Shape{1, 1, 1023, 2, 1, 128}}) {
+    expect_equal(
+        [](const Inputs& in) { return cuda::space_attention(in[0], in[1], in[2]).value(); },
+        [](const Inputs& in) { return formula::space_attention(in[0], in[1], in[2]); },
+        operands(shape));
+  }
+}
+
+TEST_F(AttentionCuda, SpaceAttentionNormalisesAndRotates) {
+  for (const Shape& shape : {Shape{2, 3, 64, 4, 2, 64}, Shape{1, 70, 37, 3, 1, 64},
+                             Shape{1, 2, 256, 2, 2, 64}, Shape{2, 2, 96, 4, 1, 128}}) {
+    Inputs inputs = operands(shape);
+    inputs.push_back(normal({shape.width}, 4));
+    inputs.push_back(normal({shape.width}, 5));
+    expect_equal(
+        [](const Inputs& in) {
+          const QkNorm norm = norm_of(in);
+          return space_attention(in[0], in[1], in[2], norm);
+        },
+        [](const Inputs& in) {
+          const QkNorm norm = norm_of(in);
+          const auto rotated = [&](const at::Tensor& x, const at::Tensor& gain) {
+            return formula::norm_rotate(x.flatten(0, 1), gain, norm.queries.cos, norm.queries.sin)
+                .view(x.sizes());
+          };
+          return formula::space_attention(rotated(in[0], norm.query_gain),
+                                          rotated(in[1], norm.key_gain), in[2]);
+        },
+        inputs);
+  }
+}
+
+TEST_F(AttentionCuda, FrameCausalAttentionEqualsItsFormula) {
+  for (const FrameWindow& window : {FrameWindow{}, FrameWindow{2, 0}, FrameWindow{1, 2}}) {
+    for (const Shape& shape : {Shape{2, 3, 5, 2, 1, 64}, Shape{1, 7, 64, 4, 2, 64},
+                               Shape{1, 4, 131, 2, 2, 128}, Shape{2, 6, 29, 4, 1, 128}}) {
+      expect_equal(
+          [&](const Inputs& in) {
+            return cuda::frame_causal_attention(in[0], in[1], in[2], window).value();
+          },
+          [&](const Inputs& in) {
+            return formula::frame_causal_attention(in[0], in[1], in[2], window);
+          },
+          operands(shape));
+    }
+  }
+}
+
+TEST_F(AttentionCuda, AStepSeesTheWholeCache) {
+  for (const int64_t width : {64, 128}) {
+    Inputs inputs = operands({2, 5, 67, 4, 2, width});
+    inputs[0] = inputs[0].narrow(1, 4, 1);
+    expect_equal(
+        [](const Inputs& in) {
+          return cuda::frame_causal_attention_step(in[0], in[1], in[2]).value();
+        },
+        [](const Inputs& in) { return formula::frame_causal_attention_step(in[0], in[1], in[2]); },
+        inputs);
+  }
+}
+
+TEST_F(AttentionCuda, TakesPartsOfOneProduct) {
+  const at::Tensor all = rounded(normal({2, 3, 50, 8, 64}, 1));
+  const at::Tensor q = all.narrow(3, 0, 4), k = all.narrow(3, 4, 2), v = all.narrow(3, 6, 2);
+  EXPECT_TRUE(testing::same_bits(
+      cuda::frame_causal_attention(q, k, v, {}).value().cpu(),
+      cuda::frame_causal_attention(q.contiguous(), k.contiguous(), v.contiguous(), {})
+          .value()
+          .cpu()));
+}
+
+TEST_F(AttentionCuda, IsTakenByThePublicFunctions) {
+  Inputs in;
+  for (const at::Tensor& x : operands({1, 2, 40, 2, 1, 64})) in.push_back(rounded(x));
+  ASSERT_TRUE(cuda::checked::space_attention(in[0], in[1], in[2]).has_value())
+      << "the check at the first use failed";
+  ASSERT_TRUE(cuda::checked::frame_causal_attention(in[0], in[1], in[2], {}).has_value())
+      << "the check at the first use failed";
+  EXPECT_TRUE(testing::same_bits(space_attention(in[0], in[1], in[2]).cpu(),
+                                 cuda::space_attention(in[0], in[1], in[2])->cpu()));
+}
+
+TEST_F(AttentionCuda, ServesOnlyWhatItKnows) {
+  const Inputs in = operands({1, 2, 5, 2, 1, 64});
+  EXPECT_FALSE(cuda::space_attention(gpu(in[0]), gpu(in[1]), gpu(in[2])).has_value());
+  EXPECT_FALSE(cuda::space_attention(in[0], in[1], in[2]).has_value());
+  const Inputs narrow = operands({1, 2, 5, 2, 1, 32});
+  EXPECT_FALSE(
+      cuda::frame_causal_attention(rounded(narrow[0]), rounded(narrow[1]), rounded(narrow[2]), {})
+          .has_value());
+  const at::Tensor none = rounded(in[0]).narrow(0, 0, 0);
+  EXPECT_FALSE(cuda::space_attention(none, none, none).has_value());
+}
+
+}  // namespace
+}  // namespace praxino::ops
