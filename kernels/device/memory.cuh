@@ -67,6 +67,25 @@ PRAXINO_DEVICE void store_words(void* to, const Words& words, [[maybe_unused]] S
 #endif
 }
 
+/// Four bytes at a multiple of 4: a pair of bfloat16 as pack_bf16() makes it.
+PRAXINO_DEVICE uint32_t load_word(const void* from, Site site = PRAXINO_HERE) {
+  return load_raw(static_cast<const uint32_t*>(from), site);
+}
+PRAXINO_DEVICE void store_word(void* to, uint32_t word, Site site = PRAXINO_HERE) {
+  store_raw(static_cast<uint32_t*>(to), word, site);
+}
+
+/// Two neighbours of 8 bytes at a multiple of 8.
+PRAXINO_DEVICE Vector<2> load_pair(const float* from, Site site = PRAXINO_HERE) {
+  const uint64_t bits = load_raw(reinterpret_cast<const uint64_t*>(from), site);
+  return {{float_of(static_cast<uint32_t>(bits)), float_of(static_cast<uint32_t>(bits >> 32))}};
+}
+
+/// Of a pair of bfloat16, both as floats.
+PRAXINO_DEVICE Vector<2> unpack_bf16(uint32_t word) {
+  return {{float_of(word << 16), float_of(word & 0xffff0000U)}};
+}
+
 /// Two floats as bfloat16 in one word, the first in its lower half; rounds to nearest, ties to
 /// even.
 PRAXINO_DEVICE uint32_t pack_bf16(float first, float second) {

@@ -4,8 +4,10 @@
 
 #if defined(__CUDACC__)
 #define PRAXINO_DEVICE __device__ __forceinline__
-/// Opens the declaration of a kernel whose blocks have at most `threads` threads.
-#define PRAXINO_KERNEL(threads) __global__ void __launch_bounds__(threads)
+/// Opens the declaration of a kernel: how many threads its blocks have at most, and how many blocks
+/// a multiprocessor shall hold at least, if more registers a thread are meant than the compiler
+/// would take by itself.
+#define PRAXINO_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define PRAXINO_UNROLL _Pragma("unroll")
 // Where more copies of a body would take too many registers.
 #define PRAXINO_UNROLL_TWICE _Pragma("unroll 2")
@@ -17,7 +19,7 @@
 
 #include "kernels/device/on_cpu.h"
 #define PRAXINO_DEVICE inline
-#define PRAXINO_KERNEL(threads) void
+#define PRAXINO_KERNEL(...) void
 #define PRAXINO_UNROLL
 #define PRAXINO_UNROLL_TWICE
 #define PRAXINO_NO_UNROLL

@@ -65,4 +65,13 @@ PRAXINO_DEVICE T group_sum(T value, int lanes, [[maybe_unused]] Site site = PRAX
   return value;
 }
 
+/// The same for the largest value; NaN where one is NaN is not promised.
+PRAXINO_DEVICE float group_max(float value, int lanes, [[maybe_unused]] Site site = PRAXINO_HERE) {
+  for (int distance = lanes / 2; distance > 0; distance /= 2) {
+    const float other = shuffle_xor(value, distance, kFullWarp, site);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
 }  // namespace praxino::kernels::device

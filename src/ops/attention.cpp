@@ -180,6 +180,9 @@ at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::T
 
 at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const QkNorm& norm, const FrameWindow& window) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto o = cuda::checked::time_attention(q, k, v, norm, window)) return *o;
+  }
   const Ready in = ready(q, k, norm);
   return time_attention(in.q, in.k, v, window);
 }

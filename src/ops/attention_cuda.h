@@ -20,6 +20,9 @@ std::optional<at::Tensor> frame_causal_attention(const at::Tensor& q, const at::
                                                  const at::Tensor& v, const FrameWindow& window);
 std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
                                                       const at::Tensor& v);
+std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
+                                         const at::Tensor& v, const QkNorm& norm,
+                                         const FrameWindow& window);
 
 /// The same where the kernel has agreed with its formula on the device.
 namespace checked {
@@ -29,6 +32,9 @@ std::optional<at::Tensor> frame_causal_attention(const at::Tensor& q, const at::
                                                  const at::Tensor& v, const FrameWindow& window);
 std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
                                                       const at::Tensor& v);
+std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
+                                         const at::Tensor& v, const QkNorm& norm,
+                                         const FrameWindow& window);
 }  // namespace checked
 
 }  // namespace praxino::ops::cuda
