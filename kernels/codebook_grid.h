@@ -21,8 +21,8 @@ inline constexpr int kSearchRows = 256;  // of a block: 32 a warp
 inline constexpr int kListsOfRow = 4;    // lanes of a warp that share a row
 
 constexpr PRAXINO_HOST_DEVICE bool codebook_in_range(int64_t rows, int64_t codes, int64_t width) {
-  return rows >= 0 && rows <= INT64_MAX / 4096 && codes >= 1 && codes <= kMaxCodes && width >= 16 &&
-         width <= kMaxCodeWidth && width % 16 == 0;
+  return rows >= 0 && rows < kSearchRows * (int64_t{1} << 31) && codes >= 1 && codes <= kMaxCodes &&
+         width >= 16 && width <= kMaxCodeWidth && width % 16 == 0;
 }
 
 /// Width of the rounded codebook: 32, 64, 128 or 256, filled up with zeros.

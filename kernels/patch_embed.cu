@@ -4,6 +4,7 @@
 #include "kernels/device/launch.cuh"
 #include "kernels/device/memory.cuh"
 #include "kernels/device/mma.cuh"
+#include "kernels/device/token_pieces.cuh"
 #include "kernels/device/warp.cuh"
 
 namespace praxino::kernels {
@@ -11,12 +12,10 @@ namespace {
 
 using namespace device;
 
-constexpr int kUnits = kEmbedDepth / 8;  // of 16 bytes, of a row of a tile
 constexpr int kWarpTokens = 32, kWarpOutputs = 32;
 constexpr int kWarpsAcross = kEmbedOutputs / kWarpOutputs;
 static_assert(kEmbedTokens / kWarpTokens * kWarpsAcross * kWarp == kEmbedThreads);
-constexpr int kPieces = kEmbedTokens * kUnits / kEmbedThreads;  // of 8 elements, of a thread
-constexpr int kTokenTile = 2 * kEmbedTokens * kEmbedDepth;      // bytes
+constexpr int kTokenTile = 2 * kEmbedTokens * kEmbedDepth;  // bytes
 constexpr int kWeightTile = 2 * kEmbedOutputs * kEmbedDepth;
 constexpr int kPitch = kEmbedOutputs + 8;  // floats of a row of results in shared memory
 static_assert(sizeof(float) * kEmbedTokens * kPitch <= embed_bytes());
@@ -46,62 +45,12 @@ PRAXINO_KERNEL(kEmbedThreads) fold_weights_kernel(PatchEmbed p) {
   }
 }
 
-// Eight elements of a token as x - 128, each exact, in four words.
-struct Piece {
-  uint8_t level[8];
-};
-
-// kFast: the eight lie in one run of pixels, at a multiple of 8 bytes.
-template <bool kFast>
-PRAXINO_DEVICE Piece load_pixels_of(const PatchEmbed& p, int64_t token, int element,
-                                    int64_t tokens) {
-  Piece piece;
-  const bool exists = token < tokens;
-  const uint8_t* corner = exists ? p.pixels + corner_of_token(token, p.grid, p.strides) : p.pixels;
-  const int patch = static_cast<int>(p.grid.patch), width = static_cast<int>(p.grid.token());
-  if constexpr (kFast) {
-    uint32_t words[2] = {};
-    if (exists && element < width) {
-      const auto* from =
-          reinterpret_cast<const uint32_t*>(corner + offset_in_token(element, patch, p.strides));
-      words[0] = load(from);
-      words[1] = load(from + 1);
-    }
-    PRAXINO_UNROLL
-    for (int i = 0; i < 8; ++i)
-      piece.level[i] = static_cast<uint8_t>(words[i / 4] >> (8 * (i % 4)) & 0xffU);
-  } else {
-    PRAXINO_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      const bool there = exists && element + i < width;
-      piece.level[i] =
-          there ? load(corner + offset_in_token(element + i, patch, p.strides)) : uint8_t{0};
-    }
-  }
-  return piece;
-}
-
-PRAXINO_DEVICE void store_piece(const Piece& piece, char* tile, int row, int unit) {
-  Vector<8> values;
-  PRAXINO_UNROLL
-  for (int i = 0; i < 8; ++i) values.v[i] = static_cast<float>(piece.level[i]) - 128.0F;
-  store_vector(reinterpret_cast<Bf16*>(tile + 16 * embed_unit(row, unit)), values);
-}
-
-// A thread's pieces: neighbouring threads take neighbouring tokens, whose pixels are neighbours.
-PRAXINO_DEVICE int row_of_piece(int i) {
-  return (thread_index() + i * kEmbedThreads) % kEmbedTokens;
-}
-PRAXINO_DEVICE int unit_of_piece(int i) {
-  return (thread_index() + i * kEmbedThreads) / kEmbedTokens;
-}
-
 PRAXINO_DEVICE void stage_weights(const PatchEmbed& p, const PatchEmbedParts& parts, int64_t output,
                                   int depth, char* tile) {
   const int64_t padded = padded_token(p.grid.token());
   const char* weights = static_cast<const char*>(p.workspace) + parts.weights;
-  for (int i = thread_index(); i < kEmbedOutputs * kUnits; i += kEmbedThreads) {
-    const int row = i / kUnits, unit = i % kUnits;
+  for (int i = thread_index(); i < kEmbedOutputs * kEmbedUnits; i += kEmbedThreads) {
+    const int row = i / kEmbedUnits, unit = i % kEmbedUnits;
     copy_16_async(tile + 16 * embed_unit(row, unit),
                   weights + 2 * ((output + row) * padded + depth + 8 * unit));
   }
@@ -188,29 +137,21 @@ patch_embed_kernel(PatchEmbed p) {
   const int64_t tokens = p.grid.frames() * p.grid.rows * p.grid.columns;
   const int64_t tiles = embed_tiles(tokens, p.outputs);
   const int depth = static_cast<int>(padded_token(p.grid.token()));
+  const PixelTokens in{p.pixels, p.grid, p.strides, tokens};
   char* token_tiles = reinterpret_cast<char*>(shared_floats());
   char* weight_tiles = token_tiles + 2 * kTokenTile;
   for (int64_t number = block_index(); number < tiles; number += grid_blocks()) {
     const EmbedTile tile = embed_tile(number, p.outputs);
     FragmentC sum[2][4] = {};
-    Piece pieces[kPieces];
-    const auto load_pieces = [&](int at) {
-      PRAXINO_UNROLL
-      for (int i = 0; i < kPieces; ++i) {
-        pieces[i] = load_pixels_of<kFast>(p, tile.token + row_of_piece(i),
-                                          at + unit_of_piece(i) * kEmbedPiece, tokens);
-      }
-    };
-    load_pieces(0);
+    Piece pieces[kThreadPieces];
+    load_pieces<kFast>(in, tile.token, 0, pieces);
     stage_weights(p, parts, tile.output, 0, weight_tiles);
     for (int at = 0, turn = 0; at < depth; at += kEmbedDepth, turn ^= 1) {
-      PRAXINO_UNROLL
-      for (int i = 0; i < kPieces; ++i)
-        store_piece(pieces[i], token_tiles + turn * kTokenTile, row_of_piece(i), unit_of_piece(i));
+      store_pieces(pieces, token_tiles + turn * kTokenTile);
       wait_copies<0>();
       sync_block();  // this step's tiles are there, and nobody reads those of the last one
       if (at + kEmbedDepth < depth) {
-        load_pieces(at + kEmbedDepth);
+        load_pieces<kFast>(in, tile.token, at + kEmbedDepth, pieces);
         stage_weights(p, parts, tile.output, at + kEmbedDepth,
                       weight_tiles + (turn ^ 1) * kWeightTile);
       }
@@ -219,14 +160,6 @@ patch_embed_kernel(PatchEmbed p) {
     sync_block();  // before results take the place of tiles
     write_tile<T>(p, parts, tile, sum, shared_floats());
   }
-}
-
-// True where eight neighbouring elements of a token are eight pixels at a multiple of 8 bytes.
-bool eight_at_once(const PatchEmbed& p) {
-  const auto whole = [](int64_t stride) { return stride % 8 == 0; };
-  return p.grid.patch % 8 == 0 && reinterpret_cast<uintptr_t>(p.pixels) % 8 == 0 &&
-         whole(p.strides.batch) && whole(p.strides.time) && whole(p.strides.channel) &&
-         whole(p.strides.row);
 }
 
 }  // namespace
@@ -240,7 +173,8 @@ Status launch_patch_embed(const PatchEmbed& p, Stream stream) {
       launch(fold_weights_kernel,
              {"fold_weights", blocks_for((rows + warps - 1) / warps), kEmbedThreads}, p, stream);
   if (!status.ok()) return status;
-  const bool fast = eight_at_once(p), is_float = p.element == Element::kFloat;
+  const bool fast = eight_at_once(p.pixels, p.grid, p.strides),
+             is_float = p.element == Element::kFloat;
   const int64_t tokens = p.grid.frames() * p.grid.rows * p.grid.columns;
   return launch(
       fast ? (is_float ? patch_embed_kernel<float, true> : patch_embed_kernel<Bf16, true>)

@@ -9,6 +9,7 @@
 // device memory and may not overlap. The launcher only queues work on the stream; it is
 // thread-safe.
 
+#include "kernels/bf16.h"
 #include "kernels/launch.h"
 #include "kernels/patch_embed_grid.h"
 
@@ -28,5 +29,20 @@ struct PatchEmbed {
 /// Any grid, empty ones included, that kernels/patch_grid.h holds; 1 to 2^20 outputs. kRefused
 /// otherwise.
 Status launch_patch_embed(const PatchEmbed& params, Stream stream);
+
+/// grad_weight = grad^T (2/255 x - 1), from the same pixels: 2/255 (grad^T (x - 128) + grad_bias /
+/// 2). Products in bfloat16, sums in float, in an order that follows from the shape.
+struct PatchEmbedBackward {
+  const uint8_t* pixels = nullptr;
+  const Bf16* grad = nullptr;        // of y, aligned to 16
+  const float* grad_bias = nullptr;  // outputs: the sum of grad over tokens
+  float* grad_weight = nullptr;      // outputs x token
+  float* workspace = nullptr;        // embed_grad_workspace(...) floats
+  PatchGrid grid = {};
+  PictureStrides strides = {};
+  int64_t outputs = 0;
+};
+/// As launch_patch_embed; outputs are a multiple of 8, and the grid is not empty.
+Status launch_patch_embed_backward(const PatchEmbedBackward& params, Stream stream);
 
 }  // namespace praxino::kernels

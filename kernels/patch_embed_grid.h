@@ -15,7 +15,6 @@ inline constexpr int kEmbedTokens = 64;    // of a block
 inline constexpr int kEmbedOutputs = 128;  // of a block
 inline constexpr int kEmbedDepth = 64;     // elements of a token in shared memory at a time
 inline constexpr int64_t kMostEmbedOutputs = int64_t{1} << 20;
-inline constexpr int kEmbedPiece = 8;  // elements that a thread converts together
 
 /// Elements of a token, filled up with zeros to whole steps.
 constexpr PRAXINO_HOST_DEVICE int64_t padded_token(int64_t token) {
@@ -68,6 +67,70 @@ constexpr PRAXINO_HOST_DEVICE int64_t offset_in_token(int element, int patch,
                                                       const PictureStrides& strides) {
   const int run = element / patch;
   return offset_of_run(run, patch, strides) + (element - run * patch);
+}
+
+// The weights' gradient: outputs x elements, the contraction over tokens cut into splits, whose
+// parts are added up in their order.
+inline constexpr int kEmbedGradOutputs = 64;  // of a block; elements as kEmbedDepth
+
+struct EmbedGradShape {
+  int64_t tiles_down;    // of outputs
+  int64_t tiles_across;  // of elements
+  int64_t splits;
+  int64_t tokens_of_split;
+  constexpr PRAXINO_HOST_DEVICE int64_t blocks() const {
+    return tiles_down * tiles_across * splits;
+  }
+};
+
+/// Enough blocks for a large chip, but splits of at least 512 tokens: a part is written and read
+/// for each. Follows from the shape alone.
+constexpr PRAXINO_HOST_DEVICE EmbedGradShape embed_grad_shape(int64_t tokens, int64_t outputs,
+                                                              int64_t token) {
+  constexpr int64_t kEnoughBlocks = 1024, kFewest = 512;
+  const int64_t down = (outputs + kEmbedGradOutputs - 1) / kEmbedGradOutputs;
+  const int64_t across = (token + kEmbedDepth - 1) / kEmbedDepth;
+  const int64_t wanted = (kEnoughBlocks + down * across - 1) / (down * across);
+  int64_t length = (tokens + wanted - 1) / wanted;
+  if (length < kFewest) length = kFewest;
+  length = (length + kEmbedTokens - 1) / kEmbedTokens * kEmbedTokens;
+  return {down, across, (tokens + length - 1) / length, length};
+}
+
+struct EmbedGradTile {
+  int64_t split;
+  int64_t output;   // the first
+  int64_t element;  // the first
+};
+
+/// Tiles of one split follow each other: their pixels and gradients stay in the cache.
+constexpr PRAXINO_HOST_DEVICE EmbedGradTile embed_grad_tile(int64_t number,
+                                                            const EmbedGradShape& shape) {
+  const int64_t tiles = shape.tiles_down * shape.tiles_across;
+  const int64_t split = number / tiles, tile = number - split * tiles;
+  return {split, tile / shape.tiles_across * kEmbedGradOutputs,
+          tile % shape.tiles_across * kEmbedDepth};
+}
+
+/// Floats of workspace: a part for each split.
+constexpr PRAXINO_HOST_DEVICE int64_t embed_grad_workspace(int64_t tokens, int64_t outputs,
+                                                           int64_t token) {
+  return embed_grad_shape(tokens, outputs, token).splits * outputs * token;
+}
+
+/// True where eight neighbouring elements of a token are eight pixels at a multiple of 8 bytes.
+inline bool eight_at_once(const void* pixels, const PatchGrid& grid,
+                          const PictureStrides& strides) {
+  const int64_t all[] = {strides.batch,
+                         strides.time,
+                         strides.channel,
+                         strides.row,
+                         static_cast<int64_t>(reinterpret_cast<uintptr_t>(pixels)),
+                         grid.patch};
+  for (const int64_t value : all) {
+    if (value % 8 != 0) return false;
+  }
+  return true;
 }
 
 /// Bytes of workspace: the rounded, scaled weights and what they add to the bias.

@@ -140,43 +140,41 @@ search_codebook_kernel(NearestCode p) {
   const NearestCodeParts parts = nearest_code_parts(p.rows, p.codes, p.width);
   char* shared = reinterpret_cast<char*>(shared_floats());
   const int64_t tiles = padded_codes(p.codes) / kCodes;
-  for (int64_t block = block_index(); block * kSearchRows < p.rows; block += grid_blocks()) {
-    const int64_t first = block * kSearchRows + warp_index() * kWarpRows;
-    FragmentA a[kTilesOfWarp][kSteps];
-    load_rows<T>(p, first, a);
-    constexpr float kLowest = float_of(0xff800000U);
-    Best best[kTilesOfWarp][2];
-    PRAXINO_UNROLL
-    for (int i = 0; i < 2 * kTilesOfWarp; ++i)
-      best[i / 2][i % 2] = {kLowest, kLowest, kLowest, 0, 0};
-    stage_tile<kWidth>(p, parts, 0, shared);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const char* here = shared + tile % 2 * kTile;
-      if (tile + 1 < tiles) {
-        stage_tile<kWidth>(p, parts, (tile + 1) * kCodes, shared + (tile + 1) % 2 * kTile);
-        wait_copies<1>();
-      } else {
-        wait_copies<0>();
-      }
-      sync_block();
-      if (first < p.rows) {
-        for (int entry = 0; entry < kCodes; entry += 16)
-          search_entries(here, entry, static_cast<uint32_t>(tile * kCodes + entry), a, best);
-      }
-      sync_block();  // before the tile is overwritten
+  // A block has its rows and no loop over others: the loop would cost registers.
+  const int64_t first = block_index() * kSearchRows + warp_index() * kWarpRows;
+  FragmentA a[kTilesOfWarp][kSteps];
+  load_rows<T>(p, first, a);
+  constexpr float kLowest = float_of(0xff800000U);
+  Best best[kTilesOfWarp][2];
+  PRAXINO_UNROLL
+  for (int i = 0; i < 2 * kTilesOfWarp; ++i) best[i / 2][i % 2] = {kLowest, kLowest, kLowest, 0, 0};
+  stage_tile<kWidth>(p, parts, 0, shared);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const char* here = shared + tile % 2 * kTile;
+    if (tile + 1 < tiles) {
+      stage_tile<kWidth>(p, parts, (tile + 1) * kCodes, shared + (tile + 1) % 2 * kTile);
+      wait_copies<1>();
+    } else {
+      wait_copies<0>();
     }
-    PRAXINO_UNROLL
-    for (int i = 0; i < 2 * kTilesOfWarp; ++i) {
-      const FragmentSpot spot = fragment_c(lane_index(), 2 * (i % 2));
-      const int64_t row = first + 16 * (i / 2) + spot.row;
-      if (row >= p.rows) continue;
-      const Best& of_row = best[i / 2][i % 2];
-      char* list = static_cast<char*>(p.workspace) + parts.lists +
-                   16 * (row * kListsOfRow + lane_index() % kListsOfRow);
-      store_vector(reinterpret_cast<float*>(list),
-                   Vector<4>{{of_row.first, of_row.second, of_row.third,
-                              float_of(of_row.first_code | of_row.second_code << 16)}});
+    sync_block();
+    if (first < p.rows) {
+      for (int entry = 0; entry < kCodes; entry += 16)
+        search_entries(here, entry, static_cast<uint32_t>(tile * kCodes + entry), a, best);
     }
+    sync_block();  // before the tile is overwritten
+  }
+  PRAXINO_UNROLL
+  for (int i = 0; i < 2 * kTilesOfWarp; ++i) {
+    const FragmentSpot spot = fragment_c(lane_index(), 2 * (i % 2));
+    const int64_t row = first + 16 * (i / 2) + spot.row;
+    if (row >= p.rows) continue;
+    const Best& of_row = best[i / 2][i % 2];
+    char* list = static_cast<char*>(p.workspace) + parts.lists +
+                 16 * (row * kListsOfRow + lane_index() % kListsOfRow);
+    store_vector(reinterpret_cast<float*>(list),
+                 Vector<4>{{of_row.first, of_row.second, of_row.third,
+                            float_of(of_row.first_code | of_row.second_code << 16)}});
   }
 }
 
@@ -195,10 +193,10 @@ auto kernel_of(int padded_width) {
 Status launch_search_codebook(const NearestCode& p, Stream stream) {
   const int padded = padded_code_width(p.width);
   const int64_t blocks = (p.rows + kSearchRows - 1) / kSearchRows;
-  return launch(p.element == Element::kFloat ? kernel_of<float>(padded) : kernel_of<Bf16>(padded),
-                {"search_codebook", blocks_for(blocks), kSearchThreads,
-                 static_cast<size_t>(2 * tile_bytes(padded))},
-                p, stream);
+  return launch(
+      p.element == Element::kFloat ? kernel_of<float>(padded) : kernel_of<Bf16>(padded),
+      {"search_codebook", blocks, kSearchThreads, static_cast<size_t>(2 * tile_bytes(padded))}, p,
+      stream);
 }
 
 }  // namespace praxino::kernels

@@ -37,7 +37,35 @@ Tensor tokens_for(const kernels::PatchGrid& grid, const Tensor& on, at::ScalarTy
                    on.options().dtype(dtype));
 }
 
-// Backward, tokens are made again: two bytes an element that need not be kept.
+// From the pixels; for numbers of outputs that 16-byte accesses do not divide, from tokens that are
+// made again.
+Tensor gradient_of_weight(const Tensor& frames, const Tensor& grad, const Tensor& grad_bias,
+                          int64_t patch) {
+  const kernels::PatchGrid grid = grid_of(frames, frames.size(2), patch);
+  const int64_t outputs = grad.size(1);
+  if (outputs % 8 != 0 || !kernels::aligned_16(grad.const_data_ptr())) {
+    const Tensor tokens = cuda::patchify(frames, patch, at::kBFloat16).value();
+    return grad.t().mm(tokens.flatten(0, 2)).to(at::kFloat);
+  }
+  const Launching launching(frames);
+  const Tensor grad_weight = at::empty({outputs, grid.token()}, grad_bias.options()),
+               workspace =
+                   at::empty({kernels::embed_grad_workspace(grad.size(0), outputs, grid.token())},
+                             grad_bias.options());
+  const kernels::PatchEmbedBackward p{
+      .pixels = frames.const_data_ptr<uint8_t>(),
+      .grad = static_cast<const kernels::Bf16*>(grad.const_data_ptr()),
+      .grad_bias = grad_bias.const_data_ptr<float>(),
+      .grad_weight = grad_weight.mutable_data_ptr<float>(),
+      .workspace = workspace.mutable_data_ptr<float>(),
+      .grid = grid,
+      .strides = strides_of(frames),
+      .outputs = outputs};
+  Launching::check(kernels::launch_patch_embed_backward(p, launching.stream()),
+                   "patch_embed backward");
+  return grad_weight;
+}
+
 struct PatchEmbed : torch::autograd::Function<PatchEmbed> {
   static Tensor forward(AutogradContext* ctx, const Tensor& frames, const Tensor& weight_in,
                         const Tensor& bias_in, int64_t patch) {
@@ -67,13 +95,10 @@ struct PatchEmbed : torch::autograd::Function<PatchEmbed> {
     refuse_double_backward("patch_embed");
     const Tensor frames = ctx->get_saved_variables()[0];
     const int64_t patch = ctx->saved_data["patch"].toInt();
-    const Tensor grad = grads[0].reshape({-1, grads[0].size(-1)});
-    Tensor grad_weight, grad_bias;
-    if (ctx->needs_input_grad(1)) {
-      const Tensor tokens = cuda::patchify(frames, patch, at::kBFloat16).value();
-      grad_weight = grad.t().mm(tokens.flatten(0, 2)).to(at::kFloat);
-    }
-    if (ctx->needs_input_grad(2)) grad_bias = grad.sum(0, false, at::kFloat);
+    const Tensor grad = grads[0].reshape({-1, grads[0].size(-1)}).contiguous();
+    const Tensor grad_bias = grad.sum(0, /*keepdim=*/false, at::kFloat);
+    const Tensor grad_weight =
+        ctx->needs_input_grad(1) ? gradient_of_weight(frames, grad, grad_bias, patch) : Tensor();
     return {Tensor(), grad_weight, grad_bias, Tensor()};
   }
 };

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <random>
 #include <set>
 
@@ -120,6 +121,85 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{{1, 2, 2, 2, 3, 8}, 40, 8}, Case{{1, 1, 2, 2, 3, 14}, 33, 0, false},
                       Case{{1, 1, 1, 3, 3, 16}, 64}));
 
+// The gradient of the weights: exact pixels, gradients that bfloat16 holds.
+void expect_gradient_equals_formula(const Case& c, uint64_t seed = 1) {
+  const Inputs in = inputs(c);
+  const int64_t tokens = c.grid.elements() / c.grid.token(), width = c.grid.token();
+  const auto grad = normal<Bf16>(tokens * c.outputs, 4);
+  Doubles want(static_cast<size_t>(c.outputs * width)), terms(want.size());
+  std::vector<float> grad_bias(static_cast<size_t>(c.outputs));
+  const PictureStrides strides = strides_of(c);
+  for (int64_t output = 0; output < c.outputs; ++output) {
+    double sum = 0;
+    for (int64_t token = 0; token < tokens; ++token) {
+      const int64_t first = c.crop * strides.row + c.crop + corner_of_token(token, c.grid, strides);
+      const double g =
+          static_cast<double>(to_float(grad[static_cast<size_t>(token * c.outputs + output)]));
+      sum += g;
+      for (int64_t i = 0; i < width; ++i) {
+        const int64_t at =
+            first + offset_in_token(static_cast<int>(i), static_cast<int>(c.grid.patch), strides);
+        const auto to = static_cast<size_t>(output * width + i);
+        want[to] += g * (in.pixels[static_cast<size_t>(at)] * (2.0 / 255.0) - 1);
+        terms[to] += std::fabs(g);
+      }
+    }
+    grad_bias[static_cast<size_t>(output)] = static_cast<float>(sum);
+  }
+  CudaOnCpu cuda({.seed = seed, .multiprocessors = static_cast<int>(seed), .interruption = 0.005});
+  const auto workspace =
+      static_cast<size_t>(embed_grad_workspace(tokens, c.outputs, c.grid.token()));
+  const PatchEmbedBackward p{
+      .pixels = cuda.upload(in.pixels, "pixels") + c.crop * strides.row + c.crop,
+      .grad = cuda.upload(grad, "grad"),
+      .grad_bias = cuda.upload(grad_bias, "grad_bias"),
+      .grad_weight = cuda.allocate<float>(want.size(), "grad_weight"),
+      .workspace = cuda.allocate<float>(workspace, "workspace"),
+      .grid = c.grid,
+      .strides = strides,
+      .outputs = c.outputs};
+  EXPECT_TRUE(launch_patch_embed_backward(p, nullptr).ok());
+  const Doubles got = exact(cuda.download(p.grad_weight, want.size()));
+  EXPECT_LE(testing::distance(got, want), 2e-6 * testing::largest(terms));
+}
+
+class PatchEmbedGradient : public ::testing::TestWithParam<Case> {};
+
+TEST_P(PatchEmbedGradient, EqualsItsFormula) {
+  expect_gradient_equals_formula(GetParam());
+  expect_gradient_equals_formula(GetParam(), 2);
+}
+
+// One split and several, whose last is short; outputs and elements that do not fill a tile.
+INSTANTIATE_TEST_SUITE_P(Cases, PatchEmbedGradient,
+                         ::testing::Values(Case{{1, 1, 1, 1, 3, 1}, 8},
+                                           Case{{1, 2, 2, 5, 3, 3}, 72, 1},
+                                           Case{{1, 1, 3, 25, 3, 8}, 16},
+                                           Case{{1, 1, 20, 27, 1, 4}, 8},
+                                           Case{{1, 2, 2, 2, 3, 8}, 40, 8}));
+
+TEST(PatchEmbedGrid, GradientTilesCoverOutputsElementsAndTokens) {
+  for (const int64_t tokens : {1, 512, 513, 100000}) {
+    for (const int64_t outputs : {8, 64, 72}) {
+      for (const int64_t token : {3, 64, 75, 768}) {
+        const EmbedGradShape shape = embed_grad_shape(tokens, outputs, token);
+        EXPECT_EQ(shape.tokens_of_split % kEmbedTokens, 0);
+        EXPECT_GE(shape.splits * shape.tokens_of_split, tokens);
+        EXPECT_LT((shape.splits - 1) * shape.tokens_of_split, tokens);
+        std::set<std::array<int64_t, 3>> corners;
+        for (int64_t i = 0; i < shape.blocks(); ++i) {
+          const EmbedGradTile tile = embed_grad_tile(i, shape);
+          EXPECT_LT(tile.output, outputs);
+          EXPECT_LT(tile.element, token);
+          EXPECT_LT(tile.split, shape.splits);
+          corners.insert({tile.split, tile.output, tile.element});
+        }
+        EXPECT_EQ(static_cast<int64_t>(corners.size()), shape.blocks());
+      }
+    }
+  }
+}
+
 TEST(PatchEmbedKernels, RoundTheWeightsAlone) {
   // Weights that bfloat16 holds after scaling: nothing is lost but in the last sum.
   const Case c{{1, 1, 2, 4, 3, 8}, 8};
@@ -143,7 +223,11 @@ TEST(PatchEmbedKernels, DoNotLaunchForAnEmptyBatchNorForWhatIsOutOfRange) {
                         Case{{1, 1, 1, 1, 3, 8}, (1 << 20) + 1}}) {
     const PatchEmbed p{.grid = c.grid, .outputs = c.outputs};
     EXPECT_EQ(launch_patch_embed(p, nullptr).code, kRefused.code);
+    const PatchEmbedBackward back{.grid = c.grid, .outputs = c.outputs};
+    EXPECT_EQ(launch_patch_embed_backward(back, nullptr).code, kRefused.code);
   }
+  const PatchEmbedBackward odd{.grid = {1, 1, 1, 1, 3, 8}, .outputs = 12};
+  EXPECT_EQ(launch_patch_embed_backward(odd, nullptr).code, kRefused.code);
   EXPECT_EQ(cuda.launches(), 0);
 }
 

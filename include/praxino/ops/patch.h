@@ -20,7 +20,7 @@ at::Tensor patchify(const at::Tensor& frames, int64_t patch, at::ScalarType dtyp
 /// weight: O D float32, bias: O float32 -> B T N O of `dtype`. Differentiable in weight and bias.
 /// On a GPU and in bfloat16 one kernel goes from pixels to the result: the normalisation is folded
 /// into the weights, pixels enter the product exactly, and only the scaled weights are rounded
-/// (docs/ kernels.md); the backward pass keeps the 8-bit pixels and makes the tokens again.
+/// (docs/kernels.md); the backward pass keeps the 8-bit pixels alone.
 at::Tensor patch_embed(const at::Tensor& frames, const at::Tensor& weight, const at::Tensor& bias,
                        int64_t patch, at::ScalarType dtype);
 
