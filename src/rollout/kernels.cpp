@@ -23,8 +23,7 @@ bool takes_attention(const ModelConfig& model, std::string_view op) {
 }
 
 bool takes_tokens(const TokenizerConfig& tokenizer, std::string_view op) {
-  const bool discrete = op.find("codebook") != op.npos || op.find("quanti") != op.npos;
-  return tokenizer.kind != "patch" || !discrete;
+  return tokenizer.kind == "patch" && (op == "patchify" || op == "unpatchify");
 }
 
 int64_t count(const std::vector<KernelStatus>& rows, KernelState state) {

@@ -60,9 +60,11 @@ TEST(KernelsOfARun, AreTheOptimizersOnlyWhereItTrains) {
   EXPECT_TRUE(takes(in_precision("bf16"), {"adamw", KernelFamily::kOptimizer}, true));
 }
 
-TEST(KernelsOfARun, AreNotThoseOfDiscreteTokens) {
-  EXPECT_TRUE(takes(in_precision("bf16"), {"patch_tokens", KernelFamily::kTokens}));
-  for (const char* op : {"nearest_codebook_entry", "codebook_statistics", "scalar_quantize"})
+TEST(KernelsOfARun, AreOfTokensOnlyThoseOfItsTokenizer) {
+  for (const char* op : {"patchify", "unpatchify"})
+    EXPECT_TRUE(takes(in_precision("bf16"), {op, KernelFamily::kTokens})) << op;
+  for (const char* op :
+       {"nearest_code", "code_statistics", "finite_scalar_quantize", "patchify_yuv", "patch_embed"})
     EXPECT_FALSE(takes(in_precision("bf16"), {op, KernelFamily::kTokens})) << op;
   EXPECT_FALSE(takes(in_precision("bf16"), {"cross_entropy", KernelFamily::kLoss}));
 }
