@@ -195,6 +195,9 @@ at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, cons
 
 at::Tensor time_attention_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const QkNorm& norm) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto o = cuda::checked::time_attention_step(q, k, v, norm)) return *o;
+  }
   const Ready in = ready_for_step(q, k, norm);
   return time_attention_step(in.q, in.k, v);
 }

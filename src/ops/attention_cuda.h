@@ -23,6 +23,9 @@ std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const
 std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const QkNorm& norm,
                                          const FrameWindow& window);
+/// Nothing where a gradient is asked for. Frames of the cache lie together in each batch row.
+std::optional<at::Tensor> time_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                              const at::Tensor& v, const QkNorm& norm);
 
 /// The same where the kernel has agreed with its formula on the device.
 namespace checked {
@@ -35,6 +38,9 @@ std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const
 std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const QkNorm& norm,
                                          const FrameWindow& window);
+/// Nothing where a gradient is asked for. Frames of the cache lie together in each batch row.
+std::optional<at::Tensor> time_attention_step(const at::Tensor& q, const at::Tensor& k,
+                                              const at::Tensor& v, const QkNorm& norm);
 }  // namespace checked
 
 }  // namespace praxino::ops::cuda

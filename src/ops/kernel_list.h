@@ -11,6 +11,7 @@ namespace praxino::ops::cuda {
   ROW(space_attention, space_attention, kAttention, kPortable, kBfloat16)               \
   ROW(frame_causal_attention, frame_causal_attention, kAttention, kPortable, kBfloat16) \
   ROW(time_attention, time_attention, kAttention, kPortable, kBfloat16)                 \
+  ROW(time_attention_step, time_attention_step, kAttention, kPortable, kBoth)           \
   ROW(norm_modulate, norm_modulate, kNorm, kPortable, kBoth)                            \
   ROW(gate_add, gate_add, kNorm, kPortable, kBoth)                                      \
   ROW(norm_rotate, norm_rotate, kNorm, kPortable, kBoth)                                \

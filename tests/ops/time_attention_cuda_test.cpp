@@ -71,6 +71,25 @@ TEST_P(TimeAttentionCuda, TakesPartsOfOneProjectionAndIsTakenByThePublicFunction
   EXPECT_TRUE(testing::same_bits(time_attention(q, k, v, norm, {}).cpu(), whole->cpu()));
 }
 
+TEST_P(TimeAttentionCuda, StepsOverTheUsedSlotsOfACache) {
+  const Shape s{2, 5, 7, 6, 2, 64};
+  const QkNorm table = norm_of(normal({s.width}, 2), normal({s.width}, 3), s);
+  const QkNorm norm{table.query_gain,
+                    table.key_gain,
+                    {table.queries.cos.narrow(0, 0, s.n), table.queries.sin.narrow(0, 0, s.n)},
+                    table.keys};
+  const at::Tensor q = gpu(normal({s.b, 1, s.n, s.heads, s.width}, 4)).to(GetParam());
+  const auto cache = [&](uint64_t seed) {
+    return gpu(normal({s.b, 8, s.n, s.kv_heads, s.width}, seed)).narrow(1, 0, s.t);
+  };
+  const at::Tensor k = cache(5), v = cache(6);
+  const at::Tensor ready = normed(q.to(at::kFloat), norm.query_gain, norm.queries);
+  const at::Tensor turned = rotate(k.flatten(1, 2), norm.keys.cos, norm.keys.sin).view(k.sizes());
+  EXPECT_LT(testing::relative_error(cuda::time_attention_step(q, k, v, norm).value().cpu(),
+                                    time_attention_step(ready, turned, v).cpu()),
+            tolerance());
+}
+
 TEST_P(TimeAttentionCuda, ServesOnlyWhatItKnows) {
   const Shape s{1, 3, 2, 2, 1, 64};
   const QkNorm norm = norm_of(normal({s.width}, 2), normal({s.width}, 3), s);
