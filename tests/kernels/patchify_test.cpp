@@ -137,12 +137,13 @@ TEST_P(PatchKernels, MakeThePixelsOfTheFormulaFromBf16) {
   expect_pixels_equal_the_formula<Bf16>(GetParam());
 }
 
-// Patches of every way to access them, aligned and not, in one strip a row and in several.
+// Patches of every way to access them, aligned and not, in one strip a row and in several; more
+// strips than blocks.
 INSTANTIATE_TEST_SUITE_P(Cases, PatchKernels,
                          ::testing::Values(Case{{1, 1, 1, 1, 1, 1}}, Case{{2, 3, 2, 3, 3, 2}},
                                            Case{{1, 2, 2, 3, 3, 3}, 1}, Case{{1, 1, 3, 5, 3, 4}},
-                                           Case{{2, 2, 2, 2, 3, 8}}, Case{{1, 2, 2, 3, 3, 8}, 8},
-                                           Case{{1, 1, 2, 3, 3, 8}, 5},
+                                           Case{{1, 4, 12, 1, 3, 4}}, Case{{2, 2, 2, 2, 3, 8}},
+                                           Case{{1, 2, 2, 3, 3, 8}, 8}, Case{{1, 1, 2, 3, 3, 8}, 5},
                                            Case{{1, 1, 1, 3, 3, 12}, 4}, Case{{1, 1, 1, 2, 3, 14}},
                                            Case{{1, 1, 2, 3, 3, 16}}, Case{{1, 1, 1, 40, 3, 16}},
                                            Case{{1, 1, 1, 1, 4, 60}},
