@@ -1,4 +1,4 @@
-// Operations over rows: memory bandwidth bounds them all.
+// Operations over rows: memory bandwidth bounds all of them but the search for codes.
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <fmt/format.h>
@@ -186,6 +186,33 @@ Case finite_scalar_quantize(Scale scale, at::ScalarType type, const Tokens& gpu)
                      }}}};
 }
 
+/// Vectors and the entries among which the nearest is looked for.
+struct Search {
+  int64_t rows, codes, width;
+};
+
+Search sized(Scale scale, const Search& s) {
+  if (scale == Scale::kTest) return {5, 7, 16};
+  return scale == Scale::kCpu ? Search{1024, s.codes, s.width} : s;
+}
+
+Case nearest_code(Scale scale, at::ScalarType type, const Search& gpu) {
+  const Search s = sized(scale, gpu);
+  const auto rows = static_cast<double>(s.rows), codes = static_cast<double>(s.codes),
+             width = static_cast<double>(s.width);
+  return {.name = fmt::format("nearest_code_{}x{}", gpu.codes, gpu.width),
+          .shape = fmt::format("rows {} {}", s.rows, c10::toString(type)),
+          .op = "nearest_code",
+          .forward = {.bytes = (element_bytes(type) * width + 8) * rows + 4 * codes * width,
+                      .flop = 2 * rows * codes * width},
+          .inputs = [s](const at::TensorOptions& o) -> Inputs {
+            return {at::randn({s.rows, s.width}, o), at::randn({s.codes, s.width}, in_float(o))};
+          },
+          .sides = {{"praxino", [](const Inputs& in) { return ops::nearest_code(in[0], in[1]); }},
+                    {"LibTorch",
+                     [](const Inputs& in) { return ops::formula::nearest_code(in[0], in[1]); }}}};
+}
+
 }  // namespace
 
 std::vector<Case> row_cases(Scale scale, at::ScalarType type) {
@@ -201,6 +228,7 @@ std::vector<Case> row_cases(Scale scale, at::ScalarType type) {
       patchify(scale, type, {8, 32, 256, 8}),
       unpatchify(scale, type, {8, 32, 256, 16}),
       finite_scalar_quantize(scale, type, {8, 32, 8192, 5}),
+      nearest_code(scale, type, {1 << 20, 8192, 64}),
   };
 }
 

@@ -113,7 +113,7 @@ TEST_P(TokensCuda, CodeStatisticsEqualTheirFormulaAndRepeatTheirBits) {
     const CodeStatistics got = cuda::code_statistics(x, indices, codes).value();
     EXPECT_TRUE(same_bits(got.counts, want.counts));
     EXPECT_LT(testing::relative_error(got.sums.cpu(), want.sums.cpu()), 2e-5);
-    for (int repetition = 0; repetition < 100; ++repetition)
+    for (int repetition = 0; repetition < testing::repetitions(100); ++repetition)
       ASSERT_TRUE(same_bits(cuda::code_statistics(x, indices, codes)->sums, got.sums));
   }
 }
