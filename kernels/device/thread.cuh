@@ -46,10 +46,10 @@ PRAXINO_DEVICE int64_t grid_blocks() {
 PRAXINO_DEVICE int lane_index() { return thread_index() % kWarp; }
 PRAXINO_DEVICE int warp_index() { return thread_index() / kWarp; }
 
-/// The block's dynamic shared memory, aligned to 16 bytes; its size is the launch's.
+/// The block's dynamic shared memory, aligned to 1024 bytes; its size is the launch's.
 PRAXINO_DEVICE float* shared_floats() {
 #if defined(__CUDACC__)
-  extern __shared__ float4 dynamic_shared_memory[];
+  extern __shared__ __align__(1024) float4 dynamic_shared_memory[];
   return reinterpret_cast<float*>(dynamic_shared_memory);
 #else
   return static_cast<float*>(cpu::shared_memory());

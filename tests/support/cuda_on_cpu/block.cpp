@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "support/cuda_on_cpu/hopper.h"
+
 namespace praxino::testing {
 namespace {
 
@@ -18,6 +20,7 @@ bool names(uint32_t mask, int lane) { return (mask >> lane & 1U) != 0; }
 }  // namespace
 
 const char* name_of(const Block::Meeting& meeting) {
+  if (meeting.thing != nullptr) return meeting.thing;
   if (meeting.of_block) return "sync_block";
   switch (meeting.kind) {
     case cpu::Collective::kSync: return "sync_warp";
@@ -37,6 +40,32 @@ Block::Block(int64_t number, int threads, void* shared)
       clocks_(threads),
       threads_(static_cast<size_t>(threads)),
       running_(threads) {}
+
+Block::~Block() = default;
+
+Hopper& Block::hopper() {
+  if (hopper_ == nullptr) hopper_ = std::make_unique<Hopper>(shared_, clocks_);
+  return *hopper_;
+}
+
+void Block::block(int index, const Meeting& meeting, std::function<bool()> ready) {
+  thread(index).waits = meeting;
+  blocked_.push_back({index, std::move(ready)});
+}
+
+std::vector<int> Block::unblocked() {
+  std::vector<int> free;
+  for (size_t i = 0; i < blocked_.size();) {
+    if (!blocked_[i].ready()) {
+      ++i;
+      continue;
+    }
+    free.push_back(blocked_[i].index);
+    thread(free.back()).waits.reset();
+    blocked_.erase(blocked_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return free;
+}
 
 std::vector<int> Block::arrive(int index, const Meeting& meeting) {
   thread(index).waits = meeting;
@@ -74,7 +103,7 @@ void Block::check_fits(int index, int other, const Meeting& mine) const {
     throw MeetingViolation{
         fmt::format("calls {} with lane {}, which has left the kernel", name_of(mine), other_lane)};
   }
-  if (!there.waits || there.waits->of_block) return;
+  if (!there.waits || there.waits->of_block || there.waits->thing != nullptr) return;
   const Meeting& theirs = *there.waits;
   if (!names(mine.mask, other_lane) && !names(theirs.mask, lane)) return;
   if (mine.mask != theirs.mask) {
@@ -108,7 +137,7 @@ std::vector<int> Block::arrive_at_collective(int index) {
     if (other != index) check_fits(index, other, mine);
     if (!names(mine.mask, other % kLanes)) continue;
     const auto& waits = thread(other).waits;
-    all_here = all_here && waits && !waits->of_block;
+    all_here = all_here && waits && !waits->of_block && waits->thing == nullptr;
     lanes.push_back(other);
   }
   if (!all_here) return {};

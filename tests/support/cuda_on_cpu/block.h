@@ -4,6 +4,8 @@
 
 #include <array>
 #include <deque>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -18,11 +20,6 @@ namespace cpu = kernels::device::cpu;
 
 inline constexpr int kLanes = 32;
 
-/// Thrown where threads that must meet cannot: a sentence without its subject.
-struct MeetingViolation {
-  std::string text;
-};
-
 struct AsyncCopy {
   void* to;
   const void* from;
@@ -30,10 +27,13 @@ struct AsyncCopy {
   size_t bytes;
 };
 
+class Hopper;
+
 class Block {
  public:
   struct Meeting {  // what a thread waits for
     bool of_block = false;
+    const char* thing = nullptr;  // neither block nor warp: a thread's own wait, by its name
     cpu::Collective kind = cpu::Collective::kSync;
     uint32_t mask = 0;
     uint32_t value = 0;
@@ -52,19 +52,33 @@ class Block {
     int uncommitted = 0;           // how many follow after the last group
   };
 
+  struct Blocked {  // a thread that waits for something to become true
+    int index;
+    std::function<bool()> ready;
+  };
+
   Block(int64_t number, int threads, void* shared);
+  ~Block();
 
   int64_t number() const { return number_; }
   void* shared() const { return shared_; }
   Thread& thread(int index) { return threads_[static_cast<size_t>(index)]; }
   int size() const { return static_cast<int>(threads_.size()); }
   const Clocks& clocks() const { return clocks_; }
+  Clocks& clocks() { return clocks_; }
+  Hopper& hopper();  // made at its first use
+  bool has_hopper() const { return hopper_ != nullptr; }
   bool finished() const { return running_ == 0; }
 
   /// The thread waits at `meeting`. Returns those that go on if it was the last to come (itself
   /// included), else nothing. Throws MeetingViolation.
   std::vector<int> arrive(int index, const Meeting& meeting);
   void leave(int index);
+
+  /// The thread waits until `ready`, which is asked again by unblocked().
+  void block(int index, const Meeting& meeting, std::function<bool()> ready);
+  /// The threads that may go on now.
+  std::vector<int> unblocked();
 
   /// Where each warp stands: a line a warp.
   std::string whereabouts() const;
@@ -81,6 +95,8 @@ class Block {
   void* shared_;
   Clocks clocks_;
   std::deque<Thread> threads_;  // fibers do not move
+  std::vector<Blocked> blocked_;
+  std::unique_ptr<Hopper> hopper_;
   int running_;
 };
 

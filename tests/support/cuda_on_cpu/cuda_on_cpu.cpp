@@ -11,12 +11,12 @@ namespace {
 
 Machine* current_machine = nullptr;
 
+}  // namespace
+
 Machine& current() {
   if (current_machine == nullptr) throw std::logic_error("a kernel was launched without CudaOnCpu");
   return *current_machine;
 }
-
-}  // namespace
 
 CudaOnCpu::CudaOnCpu(const Options& options) : machine_(std::make_unique<Machine>(options)) {
   if (current_machine != nullptr) throw std::logic_error("there is a CudaOnCpu already");
@@ -46,6 +46,10 @@ void* CudaOnCpu::state_bytes(std::span<const std::byte> bytes, const std::string
 void* CudaOnCpu::allocate_bytes(size_t bytes, const std::string& name, size_t granule,
                                 size_t skew) {
   return machine_->memory().allocate(bytes, {.name = name, .granule = granule, .skew = skew});
+}
+
+void CudaOnCpu::overwrite_bytes(void* address, std::span<const std::byte> bytes) {
+  machine_->memory().fill(address, bytes.data(), bytes.size());
 }
 
 void CudaOnCpu::fetch_bytes(const void* address, void* to, size_t bytes) const {

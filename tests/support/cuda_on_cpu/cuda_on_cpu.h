@@ -72,6 +72,12 @@ class CudaOnCpu {
     return static_cast<T*>(allocate_bytes(count * sizeof(T), name, sizeof(T), skew * sizeof(T)));
   }
 
+  /// Gives memory of allocate() its first values.
+  template <class T>
+  void overwrite(T* address, const std::vector<T>& values) {
+    overwrite_bytes(address, std::as_bytes(std::span(values)));
+  }
+
   /// What the first `count` elements hold now.
   template <class T>
   std::vector<T> download(const T* address, size_t count) const {
@@ -89,6 +95,7 @@ class CudaOnCpu {
   void* state_bytes(std::span<const std::byte> bytes, const std::string& name, size_t granule,
                     size_t skew);
   void* allocate_bytes(size_t bytes, const std::string& name, size_t granule, size_t skew);
+  void overwrite_bytes(void* address, std::span<const std::byte> bytes);
   void fetch_bytes(const void* address, void* to, size_t bytes) const;
 
   std::unique_ptr<Machine> machine_;

@@ -13,6 +13,11 @@ struct CudaFault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Thrown where threads that must meet cannot: a sentence without its subject.
+struct MeetingViolation {
+  std::string text;
+};
+
 /// "swiglu.cu:31"
 inline std::string describe(const std::source_location& site) {
   const std::string file = site.file_name();

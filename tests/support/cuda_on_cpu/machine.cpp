@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
+
+#include "support/cuda_on_cpu/hopper.h"
 
 namespace praxino::testing {
 namespace {
@@ -55,10 +58,27 @@ void Machine::retire(Block* block) {
   blocks_.remove_if([&](const Block& other) { return &other == block; });
 }
 
+// Copies of tiles end whenever they like.
+bool Machine::finish_one_copy() {
+  for (Block& block : blocks_) {
+    if (!block.has_hopper() || !block.hopper().finish_a_copy(memory_, random_())) continue;
+    wake(block);
+    return true;
+  }
+  return false;
+}
+
 void Machine::step() {
+  constexpr uint64_t kStepsOfACopy = 64;
+  if (random_() % kStepsOfACopy == 0) finish_one_copy();
+  while (runnable_.empty() && finish_one_copy()) {
+  }
   if (runnable_.empty()) {
     std::string text = fmt::format("kernel {}: all threads wait:", launch_->kernel);
-    for (const Block& block : blocks_) text += block.whereabouts();
+    for (Block& block : blocks_) {
+      text += block.whereabouts();
+      if (block.has_hopper()) text += block.hopper().barriers().whereabouts();
+    }
     throw CudaFault(text);
   }
   const size_t drawn = random_() % runnable_.size();
@@ -71,6 +91,13 @@ void Machine::step() {
   if (thread.fiber->finished()) {
     thread.fiber.reset();
     ran.block->leave(ran.index);
+    if (ran.block->has_hopper()) {
+      const std::string left = ran.block->hopper().left_undone(ran.index, ran.block->finished());
+      if (!left.empty()) {
+        throw CudaFault(fmt::format("kernel {}, block {}, thread {}: leaves the kernel {}",
+                                    launch_->kernel, ran.block->number(), ran.index, left));
+      }
+    }
     if (ran.block->finished()) retire(ran.block);
   }
 }
@@ -78,17 +105,6 @@ void Machine::step() {
 void Machine::fault(const std::string& what, const std::source_location& site) const {
   throw CudaFault(fmt::format("kernel {}, block {}, thread {}: {}, at {}", launch_->kernel,
                               current_.block->number(), current_.index, what, describe(site)));
-}
-
-template <class Access>
-void Machine::guarded(const std::source_location& site, Access access) const {
-  try {
-    access();
-  } catch (const MemoryViolation& violation) {
-    fault(violation.text, site);
-  } catch (const MeetingViolation& violation) {
-    fault(violation.text, site);
-  }
 }
 
 void Machine::maybe_interrupt() {
@@ -104,7 +120,21 @@ void Machine::read(const void* from, void* to, size_t bytes, const std::source_l
 
 void Machine::write(void* to, const void* from, size_t bytes, const std::source_location& site) {
   maybe_interrupt();
-  guarded(site, [&] { memory_.write(to, from, bytes, actor()); });
+  guarded(site, [&] {
+    require_finished(from, bytes);
+    memory_.write(to, from, bytes, actor());
+  });
+}
+
+// Of a thread's values that go to memory.
+void Machine::require_finished(const void* values, size_t bytes) const {
+  uint32_t word;
+  for (size_t i = 0; i + sizeof(word) <= bytes; i += sizeof(word)) {
+    std::memcpy(&word, static_cast<const std::byte*>(values) + i, sizeof(word));
+    constexpr uint32_t kTwoHalves = (kUnfinished >> 16) * 0x10001U;
+    if (word == kUnfinished || word == kTwoHalves)
+      throw MeetingViolation{"stores an accumulator before the wait for its product"};
+  }
 }
 
 void Machine::require_aligned(const void* address, size_t bytes,
@@ -123,6 +153,20 @@ uint32_t Machine::meet(const Block::Meeting& meeting) {
   });
   thread.fiber->pause();
   return thread.received;
+}
+
+void Machine::wait_until(const char* thing, const std::source_location& site,
+                         const std::function<bool()>& ready) {
+  maybe_interrupt();
+  guarded(site, [&] {
+    if (ready()) return;
+    block().block(thread(), {.thing = thing, .site = site}, ready);
+    block().thread(thread()).fiber->pause();
+  });
+}
+
+void Machine::wake(Block& block) {
+  for (const int index : block.unblocked()) runnable_.push_back({&block, index});
 }
 
 void Machine::copy_async(void* to, const void* from, size_t bytes,

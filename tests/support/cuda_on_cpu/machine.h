@@ -31,9 +31,33 @@ class Machine {
   void write(void* to, const void* from, size_t bytes, const std::source_location& site);
   void require_aligned(const void* address, size_t bytes, const std::source_location& site) const;
   uint32_t meet(const Block::Meeting& meeting);
+  /// Until `ready`; what changes that calls wake().
+  void wait_until(const char* thing, const std::source_location& site,
+                  const std::function<bool()>& ready);
+  void wake(Block& block);
   void copy_async(void* to, const void* from, size_t bytes, const std::source_location& site);
   void commit_async();
   void wait_async(int groups, const std::source_location& site);
+
+  Block& block() { return *current_.block; }
+  int thread() const { return current_.index; }
+  Actor actor() const {
+    return {launch_number_, current_.block->number(), current_.index, &current_.block->clocks()};
+  }
+  void maybe_interrupt();
+  uint64_t draw() { return random_(); }
+
+  /// Makes a fault of what `access` throws.
+  template <class Access>
+  void guarded(const std::source_location& site, Access access) const {
+    try {
+      access();
+    } catch (const MemoryViolation& violation) {
+      fault(violation.text, site);
+    } catch (const MeetingViolation& violation) {
+      fault(violation.text, site);
+    }
+  }
 
  private:
   struct Runnable {
@@ -45,13 +69,9 @@ class Machine {
   void retire(Block* block);
   void step();
   void finish_copy(const AsyncCopy& copy);
-  void maybe_interrupt();
-  Actor actor() const {
-    return {launch_number_, current_.block->number(), current_.index, &current_.block->clocks()};
-  }
+  bool finish_one_copy();
+  void require_finished(const void* values, size_t bytes) const;
   [[noreturn]] void fault(const std::string& what, const std::source_location& site) const;
-  template <class Access>
-  void guarded(const std::source_location& site, Access access) const;
 
   CudaOnCpu::Options options_;
   std::mt19937_64 random_;
@@ -62,5 +82,8 @@ class Machine {
   std::vector<Runnable> runnable_;
   Runnable current_{};
 };
+
+/// The machine of the CudaOnCpu that exists; throws std::logic_error without one.
+Machine& current();
 
 }  // namespace praxino::testing

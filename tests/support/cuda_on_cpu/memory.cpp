@@ -11,7 +11,7 @@ namespace praxino::testing {
 namespace {
 
 constexpr size_t kReserved = size_t{1} << 36;  // addresses only: nothing is ever mapped there
-constexpr size_t kAlignment = 256;
+constexpr size_t kAlignment = 1024;            // of a swizzled tile in shared memory
 constexpr size_t kGap = 4096;  // between allocations, so that small strays hit nothing
 
 template <class... Values>
@@ -32,8 +32,16 @@ Stamp stamp_of(const Actor& actor) {
           actor.thread};
 }
 
-std::string who(const Stamp& stamp) {
+std::string who(const Stamp& stamp, const Actor& actor) {
+  if (stamp.thread == actor.clocks->engine()) return "a copy of tiles";
   return fmt::format("block {} thread {}", stamp.block, stamp.thread);
+}
+
+// True where an asynchronous actor may not see what a thread wrote.
+bool lacks_fence(const Stamp& stamp, const Actor& actor) {
+  return actor.asynchronous && stamp.launch == actor.launch && stamp.block == actor.block &&
+         stamp.thread != actor.clocks->engine() &&
+         !actor.clocks->fenced(actor.thread, stamp.thread, stamp.clock);
 }
 
 }  // namespace
@@ -87,8 +95,9 @@ void Memory::fetch(const void* address, void* to, size_t bytes) const {
   std::memcpy(to, containing(address).bytes.data(), bytes);
 }
 
-Memory::Found Memory::find(const void* address, size_t bytes, const Actor& actor,
+Memory::Found Memory::find(const void* address, size_t bytes, size_t alignment, const Actor& actor,
                            const char* verb) {
+  if (alignment == 0) alignment = bytes;
   const auto where = reinterpret_cast<uintptr_t>(address);
   const auto after = allocations_.upper_bound(where);
   if (after == allocations_.begin()) {
@@ -100,9 +109,9 @@ Memory::Found Memory::find(const void* address, size_t bytes, const Actor& actor
     throw violation("{} {} bytes at byte {} of {}, which has {}", verb, bytes, offset,
                     in.options.name, in.bytes.size());
   }
-  if (where % bytes != 0) {
+  if (where % alignment != 0) {
     throw violation("{} {} bytes at byte {} of {}, an address that is not a multiple of {}", verb,
-                    bytes, offset, in.options.name, bytes);
+                    bytes, offset, in.options.name, alignment);
   }
   if (in.options.block >= 0 && in.options.block != actor.block) {
     throw violation("{} byte {} of the shared memory of block {}", verb, offset, in.options.block);
@@ -111,13 +120,13 @@ Memory::Found Memory::find(const void* address, size_t bytes, const Actor& actor
   each_granule(found, bytes, [&](const Granule& granule, size_t index) {
     if (!granule.pending) return;
     throw violation("{} index {} of {} before the wait for the copy into it by {}", verb, index,
-                    in.options.name, who(granule.write));
+                    in.options.name, who(granule.write, actor));
   });
   return found;
 }
 
-void Memory::read(const void* from, void* to, size_t bytes, const Actor& actor) {
-  const Found found = find(from, bytes, actor, "reads");
+void Memory::read(const void* from, void* to, size_t bytes, const Actor& actor, size_t alignment) {
+  const Found found = find(from, bytes, alignment, actor, "reads");
   const std::string& name = found.in.options.name;
   const Stamp stamp = stamp_of(actor);
   each_granule(found, bytes, [&](Granule& granule, size_t index) {
@@ -125,7 +134,12 @@ void Memory::read(const void* from, void* to, size_t bytes, const Actor& actor) 
       throw violation("reads index {} of {}, which nothing wrote", index, name);
     if (!ordered(granule.write, actor)) {
       throw violation("reads index {} of {}, which {} wrote, without a barrier in between: a race",
-                      index, name, who(granule.write));
+                      index, name, who(granule.write, actor));
+    }
+    if (lacks_fence(granule.write, actor)) {
+      throw violation(
+          "reads index {} of {} asynchronously, which {} wrote, without fence_async() in between",
+          index, name, who(granule.write, actor));
     }
     // A reader that this one comes after needs no place of its own.
     Stamp& slot = ordered(granule.reads[0], actor) ? granule.reads[0] : granule.reads[1];
@@ -134,21 +148,41 @@ void Memory::read(const void* from, void* to, size_t bytes, const Actor& actor) 
   std::memcpy(to, found.in.bytes.data() + found.offset, bytes);
 }
 
-void Memory::begin_copy(void* to, size_t bytes, const Actor& actor) {
-  const Found found = find(to, bytes, actor, "writes");
+void Memory::peek(const void* from, void* to, size_t bytes) const {
+  const Allocation& in = containing(from);
+  std::memcpy(to, in.bytes.data() + (reinterpret_cast<uintptr_t>(from) - in.begin), bytes);
+}
+
+void Memory::mark_read(const void* from, size_t bytes, const Actor& actor) {
+  Allocation& in = containing(from);
+  const Found found{in, reinterpret_cast<uintptr_t>(from) - in.begin};
+  const Stamp stamp = stamp_of(actor);
+  each_granule(found, bytes, [&](Granule& granule, size_t) {
+    Stamp& slot = ordered(granule.reads[0], actor) ? granule.reads[0] : granule.reads[1];
+    slot = stamp;
+  });
+}
+
+void Memory::begin_copy(void* to, size_t bytes, const Actor& actor, size_t alignment) {
+  const Found found = find(to, bytes, alignment, actor, "writes");
   const std::string& name = found.in.options.name;
   if (found.in.options.read_only) throw violation("writes to {}, an input", name);
   const Stamp stamp = stamp_of(actor);
   each_granule(found, bytes, [&](Granule& granule, size_t index) {
     if (!ordered(granule.write, actor)) {
       throw violation("writes index {} of {}, as {} did, without a barrier in between: a race",
-                      index, name, who(granule.write));
+                      index, name, who(granule.write, actor));
+    }
+    if (lacks_fence(granule.write, actor)) {
+      throw violation(
+          "writes index {} of {} asynchronously, as {} did, without fence_async() in between",
+          index, name, who(granule.write, actor));
     }
     for (const Stamp& read : granule.reads) {
       if (!ordered(read, actor)) {
         throw violation(
             "writes index {} of {}, which {} read, without a barrier in between: a race", index,
-            name, who(read));
+            name, who(read, actor));
       }
     }
     granule.write = stamp;

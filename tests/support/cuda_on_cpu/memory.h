@@ -26,6 +26,7 @@ struct Actor {
   int64_t block;
   int thread;
   const Clocks* clocks;
+  bool asynchronous = false;  // a product or a copy of tiles, which this thread began
 };
 
 /// A mark that an access leaves on the bytes that it touched.
@@ -60,12 +61,17 @@ class Memory {
   void fetch(const void* address, void* to, size_t bytes) const;
 
   /// Accesses of a kernel. They throw MemoryViolation.
-  void read(const void* from, void* to, size_t bytes, const Actor& actor);
+  /// `alignment`: 0 for that of the size.
+  void read(const void* from, void* to, size_t bytes, const Actor& actor, size_t alignment = 0);
   void write(void* to, const void* from, size_t bytes, const Actor& actor);
 
   /// An asynchronous copy: between the two calls, nothing may touch the bytes.
-  void begin_copy(void* to, size_t bytes, const Actor& actor);
+  void begin_copy(void* to, size_t bytes, const Actor& actor, size_t alignment = 0);
   void finish_copy(void* to, const void* from, size_t bytes, const Actor& actor);
+  /// What the bytes are now, unchecked.
+  void peek(const void* from, void* to, size_t bytes) const;
+  /// Leaves the mark of a read that was checked before, by another actor.
+  void mark_read(const void* from, size_t bytes, const Actor& actor);
 
  private:
   struct Granule {
@@ -85,7 +91,8 @@ class Memory {
     size_t offset;
   };
 
-  Found find(const void* address, size_t bytes, const Actor& actor, const char* verb);
+  Found find(const void* address, size_t bytes, size_t alignment, const Actor& actor,
+             const char* verb);
   Allocation& containing(const void* address) const;
   template <class Visit>
   static void each_granule(Found found, size_t bytes, Visit visit);
