@@ -35,7 +35,7 @@ struct TileMap {
 #if defined(__CUDACC__)
   CUtensorMap map;
 #else
-  alignas(64) cpu::TensorTiles map;
+  cpu::TensorTiles map;
 #endif
 };
 

@@ -4,8 +4,10 @@
 machine_code.py NVCC ARCHITECTURE SOURCE...
 
 A kernel must not spill, must not need more registers than listed, must not be a stub, and must move
-16 bytes an instruction where the list says so. Every kernel must be in the list. Without cuobjdump
-(beside nvcc or on the PATH) vector accesses are looked for in the PTX.
+16 bytes an instruction where the list says so. Every kernel must be in the list. The assembler
+must not say that it makes warpgroup products wait for each other, or that it ignores the registers
+that warps hand over. Without cuobjdump (beside nvcc or on the PATH) accesses and instructions are
+looked for in the PTX.
 """
 
 import collections
@@ -19,14 +21,22 @@ import tempfile
 # Instructions by their name in machine code, with the pattern that finds them there and in PTX.
 NAMED = {"HMMA": (r"\bHMMA\.16816", r"\bmma\.sync\.aligned\.m16n8k16"),
          "LDSM": (r"\bLDSM\.", r"\bldmatrix\.sync"),
-         "LDGSTS": (r"\bLDGSTS\.", r"\bcp\.async\.cg\.shared")}
+         "LDGSTS": (r"\bLDGSTS\.", r"\bcp\.async\.cg\.shared"),
+         "HGMMA": (r"\bHGMMA\.64x", r"\bwgmma\.mma_async\.sync"),
+         "UTMALDG": (r"\bUTMALDG\.", r"\bcp\.async\.bulk\.tensor\.\dd\.shared"),
+         "UTMASTG": (r"\bUTMASTG\.", r"\bcp\.async\.bulk\.tensor\.\dd\.global"),
+         "USETMAXREG": (r"\bUSETMAXREG\.", r"\bsetmaxnreg\.")}
 MATRICES = ("HMMA", "LDSM", "LDGSTS")
+WARPGROUPS = ("HGMMA", "UTMALDG", "UTMASTG", "USETMAXREG")
+# What ptxas calls a potential loss of performance in kernels of warpgroups: C7508, C7510, ...
+REMARK = r"\(C75\d\d\).*"
 
 # Pattern of the kernel, most registers of a thread, fewest 16-byte loads and stores; for some, the
 # instructions that it must have. The limits lie a little above what CUDA 13.0 needs for 8.0, 9.0
 # and 10.0f; where one is crossed, look at occupancy. No thread has more than 255.
 LIMITS = [
     (r"add_chunks_kernel", 48, 0, 0),
+    (r"frame_attention_hopper(_queries|_keys)?_kernel<.*>", 168, 0, 0, WARPGROUPS),
     (r"frame_attention_kernel<(64|128), false>", 255, 0, 1, MATRICES),
     (r"frame_attention_kernel<(64|128), true>", 240, 10, 1, MATRICES),
     (r"frame_attention_queries_kernel<(64|128)>", 255, 2, 1, MATRICES),
@@ -180,6 +190,9 @@ def main():
             cubin = pathlib.Path(folder) / (pathlib.Path(source).stem + ".cubin")
             log = output_of(compile_command(nvcc, "sm_" + architecture, source) +
                             ["-Xptxas", "-v", "-cubin", "-o", str(cubin)])
+            for remark in re.findall(REMARK, log):
+                print(f"  WRONG: {remark}")
+                wrong += 1
             code = disassemble(nvcc, architecture, source, cubin)
             for mangled, used in sorted(resources(log).items()):
                 name = readable(mangled)

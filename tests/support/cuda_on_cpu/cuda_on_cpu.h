@@ -14,6 +14,12 @@
 // - touches what another thread wrote or read, one of the two writing, without a barrier of both in
 //   between; blocks of one launch are never ordered;
 // - touches the destination of an asynchronous copy before the wait for it;
+// - has a product or a copy of tiles read what threads wrote without fence_async() in between, or
+//   writes what one still reads;
+// - touches registers of a product before its wait, or begins one without a fence of them;
+// - begins different products in the warps of a warpgroup, or tiles that the swizzle does not fit;
+// - uses a barrier before it is initialised and known, comes to it too often, or to a named one
+//   with another number of threads; leaves with copies under way;
 // - meets a collective with lanes of its mask elsewhere, with another mask, at another call site,
 //   or gone; shuffles from a lane that is not in the mask; meets different block barriers;
 // - cannot go on: all its threads wait. The message says where each warp stands.

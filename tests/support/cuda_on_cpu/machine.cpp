@@ -97,6 +97,7 @@ void Machine::step() {
         throw CudaFault(fmt::format("kernel {}, block {}, thread {}: leaves the kernel {}",
                                     launch_->kernel, ran.block->number(), ran.index, left));
       }
+      if (ran.block->finished()) ran.block->hopper().copies().finish_stores(memory_);
     }
     if (ran.block->finished()) retire(ran.block);
   }

@@ -148,7 +148,7 @@ void TileCopies::finish(Memory& memory, const Copy& copy) {
 }
 
 bool TileCopies::finish_one(Memory& memory, uint64_t random) {
-  // A store ends in its thread's wait for it, or with the block: nobody else can see.
+  // A store ends in its thread's wait for it, or with the block: nobody else can see it before.
   std::vector<size_t> loads;
   for (size_t i = 0; i < copies_.size(); ++i) {
     if (copies_[i].barrier != nullptr) loads.push_back(i);
@@ -158,6 +158,11 @@ bool TileCopies::finish_one(Memory& memory, uint64_t random) {
   finish(memory, copies_[drawn]);
   copies_.erase(copies_.begin() + static_cast<std::ptrdiff_t>(drawn));
   return true;
+}
+
+void TileCopies::finish_stores(Memory& memory) {
+  for (const Copy& copy : copies_) finish(memory, copy);
+  copies_.clear();
 }
 
 bool TileCopies::has_unread(int thread) const {

@@ -26,6 +26,8 @@ class TileCopies {
 
   /// Ends one copy, drawn by `random`; false where there is none.
   bool finish_one(Memory& memory, uint64_t random);
+  /// At the end of the block: stores that nobody waited for.
+  void finish_stores(Memory& memory);
   /// Stores that may still read shared memory when their thread leaves.
   bool has_unread(int thread) const;
   bool has_loads() const;

@@ -1,0 +1,184 @@
+// The Hopper kernels of attention over frames, executed on the CPU, against the formula in double.
+#include "kernels/frame_attention_hopper.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/attention_formula.h"
+#include "kernels/head_operand.h"
+#include "support/cuda_on_cpu/cuda_on_cpu.h"
+
+namespace praxino::kernels {
+namespace {
+
+using praxino::testing::CudaOnCpu;
+using namespace testing;
+
+AttentionResults kernel(const AttentionInputs& in, uint64_t seed, int64_t gap = 0) {
+  CudaOnCpu cuda({.seed = seed, .blocks_at_once = 2, .interruption = 0.001});
+  const AttentionShape& s = in.shape;
+  const Operand queries(s.mask.queries, s.heads, s.width, s.batch, gap);
+  const Operand keys(s.mask.keys, s.key_heads, s.width, s.batch, 2 * gap);
+  const auto in_of = [&](const Operand& layout, const Doubles& x, const char* name) {
+    return HeadsIn{cuda.upload(layout.spread(x), name), layout.strides()};
+  };
+  const auto out_of = [&](const Operand& layout, const char* name) {
+    return HeadsOut{cuda.allocate<Bf16>(layout.size(), name), layout.strides()};
+  };
+  FrameAttention p{.q = in_of(queries, in.q, "q"),
+                   .k = in_of(keys, in.k, "k"),
+                   .v = in_of(keys, in.v, "v"),
+                   .out = out_of(queries, "out"),
+                   .norm = {},
+                   .shape = s};
+  const auto rows = static_cast<size_t>(s.batch * s.heads * s.mask.queries);
+  p.lse = cuda.allocate<float>(rows, "lse");
+  EXPECT_TRUE(launch_frame_attention_hopper(p, nullptr).ok());
+  const FrameAttentionBackward back{.q = p.q,
+                                    .k = p.k,
+                                    .v = p.v,
+                                    .out = {p.out.data, p.out.strides},
+                                    .grad = in_of(queries, in.grad, "grad"),
+                                    .lse = p.lse,
+                                    .grad_q = out_of(queries, "grad_q"),
+                                    .grad_k = out_of(keys, "grad_k"),
+                                    .grad_v = out_of(keys, "grad_v"),
+                                    .delta = cuda.allocate<float>(rows, "delta"),
+                                    .norm = {},
+                                    .shape = s};
+  EXPECT_TRUE(launch_frame_attention_backward_hopper(back, nullptr).ok());
+  AttentionResults got;
+  got.grad_q = queries.gather(cuda.download(back.grad_q.data, queries.size()));
+  got.grad_k = keys.gather(cuda.download(back.grad_k.data, keys.size()));
+  got.grad_v = keys.gather(cuda.download(back.grad_v.data, keys.size()));
+  got.out = queries.gather(cuda.download(p.out.data, queries.size()));
+  got.lse = exact(cuda.download(p.lse, rows));
+  return got;
+}
+
+// Twice as far as the formula over bfloat16 tensors, or as the exact values rounded.
+void expect_near(const Doubles& got, const Doubles& want, const Doubles& rounded,
+                 const char* what) {
+  EXPECT_LE(distance(got, want), std::max(2 * distance(rounded, want), bound<Bf16>(want))) << what;
+}
+
+void expect_kernel_equals_formula(const AttentionShape& shape, int64_t gap = 0) {
+  const AttentionInputs in = attention_inputs(shape);
+  const AttentionResults got = kernel(in, 1, gap);
+  const AttentionResults want = AttentionFormula(in, false).results();
+  const AttentionResults rounded = AttentionFormula(in, true).results();
+  expect_near(got.out, want.out, rounded.out, "out");
+  expect_near(got.grad_q, want.grad_q, rounded.grad_q, "grad_q");
+  expect_near(got.grad_k, want.grad_k, rounded.grad_k, "grad_k");
+  expect_near(got.grad_v, want.grad_v, rounded.grad_v, "grad_v");
+  for (size_t i = 0; i < want.lse.size(); ++i) {
+    if (std::isinf(want.lse[i])) {
+      ASSERT_EQ(got.lse[i], want.lse[i]);
+    } else {
+      ASSERT_NEAR(got.lse[i], want.lse[i], 1e-5);
+    }
+  }
+}
+
+AttentionShape shape_of(int width, int64_t batch, int64_t heads, int64_t key_heads,
+                        const FrameMask& mask) {
+  return {.batch = batch,
+          .heads = heads,
+          .key_heads = key_heads,
+          .width = width,
+          .scale = 0.125F,
+          .mask = mask};
+}
+FrameMask space(int tokens) { return {.tokens = tokens, .queries = tokens, .keys = tokens}; }
+
+// Frames, window, sinks, what lies before the first query.
+FrameMask causal(int tokens, int frames, int window, int sinks, int before = 0) {
+  const int keys = tokens * frames;
+  return {tokens, window, sinks, before, keys - before, keys};
+}
+
+TEST(FrameAttentionHopper, EqualsItsFormulaInsideAFrame) {
+  expect_kernel_equals_formula(shape_of(64, 2, 2, 1, space(37)));
+  expect_kernel_equals_formula(shape_of(128, 1, 1, 1, space(131)));
+  expect_kernel_equals_formula(shape_of(64, 1, 1, 1, space(1)));
+  expect_kernel_equals_formula(shape_of(64, 1, 1, 1, space(128)));
+}
+
+TEST(FrameAttentionHopper, EqualsItsFormulaOverFrames) {
+  expect_kernel_equals_formula(shape_of(64, 1, 2, 2, causal(41, 9, 0, 0)));
+  expect_kernel_equals_formula(shape_of(64, 1, 1, 1, causal(29, 11, 3, 2)));
+  expect_kernel_equals_formula(shape_of(128, 2, 2, 1, causal(29, 6, 2, 0)));
+  expect_kernel_equals_formula(shape_of(128, 1, 1, 1, causal(23, 13, 1, 2)));
+  // Frames as long as tiles: nothing is hidden element by element.
+  expect_kernel_equals_formula(shape_of(64, 1, 1, 1, causal(128, 4, 2, 0)));
+}
+
+TEST(FrameAttentionHopper, EqualsItsFormulaForLateQueriesAndForACache) {
+  expect_kernel_equals_formula(shape_of(64, 2, 2, 1, causal(17, 19, 3, 1, 100)));
+  const FrameMask cache{.tokens = 300, .queries = 5, .keys = 300};
+  expect_kernel_equals_formula(shape_of(128, 1, 2, 1, cache));
+}
+
+TEST(FrameAttentionHopper, TakesRowsThatLieApart) {
+  expect_kernel_equals_formula(shape_of(64, 2, 2, 1, causal(7, 5, 2, 1)), 16);
+}
+
+TEST(FrameAttentionHopper, GivesZerosToQueriesThatSeeNoKey) {
+  const FrameMask past{.tokens = 4, .window = 1, .queries = 16, .keys = 8};
+  expect_kernel_equals_formula(shape_of(64, 1, 1, 1, past));
+}
+
+// Weights are relative to a score that may lie up to 2^8 below the best, and no lower.
+TEST(FrameAttentionHopper, HoldsWhereScoresGrowFromTileToTile) {
+  AttentionInputs in = attention_inputs(shape_of(64, 1, 1, 1, causal(100, 5, 0, 0)));
+  for (size_t i = 0; i < in.k.size(); ++i)
+    in.k[i] = as<Bf16>(in.k[i] * static_cast<double>(1 + i / 64 / 100));
+  const AttentionResults got = kernel(in, 1), want = AttentionFormula(in, false).results();
+  expect_near(got.out, want.out, AttentionFormula(in, true).results().out, "out");
+}
+
+TEST(FrameAttentionHopper, GivesEqualBitsUnderEverySchedule) {
+  const AttentionInputs in = attention_inputs(shape_of(64, 1, 2, 1, causal(61, 6, 3, 1)));
+  const AttentionResults first = kernel(in, 1);
+  for (uint64_t seed = 2; seed < 5; ++seed) EXPECT_EQ(kernel(in, seed), first);
+}
+
+TEST(FrameAttentionHopper, AFrameChangesNothingBeforeIt) {
+  AttentionInputs in = attention_inputs(shape_of(64, 1, 1, 1, causal(50, 4, 0, 0)));
+  const AttentionResults before = kernel(in, 1);
+  for (size_t i = 150 * 64; i < 200 * 64; ++i) in.k[i] = in.v[i] = 3;
+  const AttentionResults after = kernel(in, 1);
+  for (size_t i = 0; i < 150 * 64; ++i) ASSERT_EQ(before.out[i], after.out[i]);
+  EXPECT_NE(before.out, after.out);
+}
+
+TEST(FrameAttentionHopper, DoesNotLaunchForAnEmptyBatchAndRefusesWhatItDoesNotTake) {
+  CudaOnCpu cuda;
+  const auto status_of = [](const AttentionShape& shape, HeadsIn q = {}, QkNormRotate norm = {}) {
+    return launch_frame_attention_hopper({q, {}, {}, {}, nullptr, norm, shape}, nullptr);
+  };
+  EXPECT_TRUE(status_of(shape_of(64, 0, 2, 2, space(5))).ok());
+  EXPECT_TRUE(status_of(shape_of(64, 2, 2, 2, {.tokens = 5, .keys = 5})).ok());
+  for (const AttentionShape& shape :
+       {shape_of(96, 1, 2, 2, space(5)), shape_of(64, 1, 3, 2, space(5)),
+        shape_of(64, -1, 2, 2, space(5)), shape_of(64, 1, 2, 2, {.tokens = 0}),
+        shape_of(64, 1, 2, 2, {.tokens = 5, .queries = 5}), shape_of(64, 2, 2, 2, space(5))})
+    EXPECT_EQ(status_of(shape).code, kRefused.code);  // the last: strides of 0
+  const AttentionShape empty = shape_of(64, 0, 2, 2, space(5));
+  const float* table = reinterpret_cast<const float*>(uintptr_t{16});
+  EXPECT_EQ(status_of(empty, {reinterpret_cast<const Bf16*>(uintptr_t{18}), {}}).code,
+            kRefused.code);
+  EXPECT_EQ(status_of(empty, {nullptr, {.token = 4}}).code, kRefused.code);
+  EXPECT_EQ(status_of(empty, {}, {.query_gain = table}).code, kRefused.code);
+  FrameAttentionBackward back;
+  back.shape = empty;
+  EXPECT_TRUE(launch_frame_attention_backward_hopper(back, nullptr).ok());
+  back.grad.strides.token = 4;
+  EXPECT_EQ(launch_frame_attention_backward_hopper(back, nullptr).code, kRefused.code);
+  back.grad = {};
+  back.norm.query_gain = table;
+  EXPECT_EQ(launch_frame_attention_backward_hopper(back, nullptr).code, kRefused.code);
+  EXPECT_EQ(cuda.launches(), 0);
+}
+
+}  // namespace
+}  // namespace praxino::kernels
