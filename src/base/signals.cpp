@@ -54,9 +54,13 @@ int StopSignal::exit_code() const {
   return signal == 0 ? 0 : 128 + signal;
 }
 
-void throw_if_stopped() {
+int stop_requested() {
   const int signal = received;
-  if (installed && signal != 0) throw Stopped(128 + signal);
+  return installed && signal != 0 ? 128 + signal : 0;
+}
+
+void throw_if_stopped() {
+  if (const int code = stop_requested()) throw Stopped(code);
 }
 
 }  // namespace praxino

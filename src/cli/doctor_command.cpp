@@ -198,7 +198,7 @@ void describe_launch(Report& report) {
     const Launch launch =
         find_launch([](const char* name) -> const char* { return std::getenv(name); });
     if (launch.launcher == "none") {
-      report.fact("launcher", "none: one process");
+      report.fact("launcher", "none: one process, or praxino train --ranks N");
       return;
     }
     report.fact("launcher",
@@ -206,11 +206,6 @@ void describe_launch(Report& report) {
                             launch.launcher, launch.rank, launch.ranks, launch.local_rank,
                             launch.local_ranks, launch.address, launch.port,
                             launch.agent_store ? " (the launcher's)" : ""));
-    if (launch.ranks > 1) {
-      report.problem(fmt::format(
-          "{} started {} processes, but this version trains in one: start a single task",
-          launch.launcher, launch.ranks));
-    }
   } catch (const Error& error) {
     report.problem(error.what());
   }

@@ -36,6 +36,11 @@ BatchRing::~BatchRing() {
   for (std::jthread& thread : threads_) thread.request_stop();
 }
 
+int64_t BatchRing::first_sample(int64_t number) const {
+  const int64_t stride = options_.stride > 0 ? options_.stride : options_.shape.batch;
+  return options_.first_sample + number * stride;
+}
+
 void BatchRing::reset(Slot& slot, int64_t number) const {
   const BatchShape& s = options_.shape;
   const auto rows = static_cast<size_t>(s.batch);
@@ -44,7 +49,7 @@ void BatchRing::reset(Slot& slot, int64_t number) const {
   slot.batch.known = buffer({s.batch, s.frames}, at::kBool, s.pin);
   slot.batch.samples.resize(rows);
   for (int64_t row = 0; row < s.batch; ++row) {
-    slot.batch.samples[static_cast<size_t>(row)] = options_.first_sample + number * s.batch + row;
+    slot.batch.samples[static_cast<size_t>(row)] = first_sample(number) + row;
   }
   slot.reports.assign(rows, {});
   slot.errors.assign(rows, nullptr);
@@ -71,8 +76,7 @@ void BatchRing::fill_row(int64_t worker, int64_t claimed, const std::stop_token&
   const int64_t row = claimed % options_.shape.batch;
   const auto r = static_cast<size_t>(row);
   Slot& slot = slots_[static_cast<size_t>(number % options_.ahead)];
-  const BatchRow place{slot.batch.samples[r],
-                       options_.first_sample + (number + 1) * options_.shape.batch,
+  const BatchRow place{slot.batch.samples[r], first_sample(number) + options_.shape.batch,
                        row_of<uint8_t>(slot.batch.frames, row),
                        row_of<float>(slot.batch.actions, row), row_of<bool>(slot.batch.known, row)};
   try {

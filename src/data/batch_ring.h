@@ -21,7 +21,7 @@ namespace praxino {
 /// One clip's place in a batch. Its memory is not initialised: all of it must be written.
 struct BatchRow {
   int64_t sample = 0;         // global sample number
-  int64_t batch_end = 0;      // the first sample after this batch
+  int64_t batch_end = 0;      // the first sample after this batch's rows
   std::span<uint8_t> pixels;  // T C Y X
   std::span<float> actions;   // T A
   std::span<bool> known;      // T
@@ -52,6 +52,7 @@ struct RingOptions {
   int64_t ahead = 1;  // batches at most, the one in work included
   int64_t workers = 1;
   int64_t first_sample = 0;
+  int64_t stride = 0;  // from the first sample of a batch to that of the next; 0: shape.batch
 };
 
 /// Owns its threads; the destructor stops them at the end of their row and joins them. next() from
@@ -79,6 +80,7 @@ class BatchRing {
     int64_t filled = 0;
   };
 
+  int64_t first_sample(int64_t number) const;  // of a batch
   void reset(Slot& slot, int64_t number) const;
   void work(int64_t worker, const std::stop_token& stop);
   void fill_row(int64_t worker, int64_t claimed, const std::stop_token& stop);

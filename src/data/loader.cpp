@@ -39,20 +39,29 @@ struct Loader::State {
                  dataset->folder().string(), clips.describe_lengths());
     }
     const DataConfig& data = options.data;
+    if (data.batch % options.share.of != 0) {
+      fail_usage("data.batch is {}, which {} ranks cannot share equally; make it a multiple",
+                 data.batch, options.share.of);
+    }
     const ResizeFilter filter = parse_resize_filter(data.resize);
     for (int64_t w = 0; w < data.workers; ++w) {
       decoders.push_back(
           std::make_unique<ClipDecoder>(dataset, data.size[0], data.size[1], filter));
     }
     stats.resize(decoders.size());
-    const BatchShape shape{.batch = data.batch,
+    const int64_t rows = data.batch / options.share.of;
+    const BatchShape shape{.batch = rows,
                            .frames = clips.clip_frames(),
                            .height = data.size[0],
                            .width = data.size[1],
                            .fields = static_cast<int64_t>(dataset->config().actions.size()),
                            .pin = options.pin};
     ring = std::make_unique<BatchRing>(
-        RingOptions{shape, data.ahead, data.workers, position.next_sample},
+        RingOptions{.shape = shape,
+                    .ahead = data.ahead,
+                    .workers = data.workers,
+                    .first_sample = position.next_sample + options.share.number * rows,
+                    .stride = data.batch},
         [this](int64_t worker, const BatchRow& row, const std::stop_token& stop) {
           return fill(worker, row, stop);
         });
@@ -107,13 +116,13 @@ struct Loader::State {
   }
 
   bool too_many(int64_t failed, int64_t good) const {
-    const auto tried = static_cast<double>(good + failed);
+    const auto tried = static_cast<double>(good / options.share.of + failed);
     return failed > kFewFailures && static_cast<double>(failed) > options.data.max_bad * tried;
   }
 
   Batch next() {
     BatchRing::Filled filled = ring->next();
-    position.next_sample = filled.batch.samples.back() + 1;
+    position.next_sample += options.data.batch;
     position.failed_clips += filled.report.failed;
     if (too_many(position.failed_clips, position.next_sample)) {
       fail(

@@ -26,9 +26,14 @@ std::vector<at::Tensor> gather_gradients(const std::vector<at::Tensor>& paramete
 }
 
 GradientCheck check_gradients(const std::vector<at::Tensor>& gradients, const at::Tensor& loss,
-                              double clip) {
+                              double clip, const SumOverRanks& sum) {
   GradientCheck check;
   check.norm = at::stack(at::_foreach_norm(gradients, 2)).norm();
+  if (sum) {
+    const at::Tensor square = check.norm.square();
+    sum(square);
+    check.norm = square.sqrt();
+  }
   check.divisor = clip > 0 ? (check.norm / clip).clamp_min_(1) : at::ones_like(check.norm);
   check.finite = at::isfinite(check.norm)
                      .logical_and_(at::isfinite(loss.detach().to(check.norm.device())).all());

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "praxino/optim/optimizer.h"
+
 namespace praxino {
 
 /// The verdict over a step's gradients.
@@ -19,9 +21,9 @@ struct GradientCheck {
 /// REQUIRES: at least one is defined (c10::Error: backward was not called).
 std::vector<at::Tensor> gather_gradients(const std::vector<at::Tensor>& parameters);
 
-/// `clip` 0: no clipping.
+/// `clip` 0: no clipping. `sum`: where the gradients are one rank's share of all.
 GradientCheck check_gradients(const std::vector<at::Tensor>& gradients, const at::Tensor& loss,
-                              double clip);
+                              double clip, const SumOverRanks& sum = {});
 
 /// Sets the gradients of `parameters` to undefined.
 void clear_gradients(const std::vector<at::Tensor>& parameters);

@@ -39,8 +39,9 @@ AdamW::Options adamw_options(const OptimConfig& config, double weight_decay) {
 
 class MuonWithAdamW final : public Optimizer {
  public:
-  MuonWithAdamW(const OptimConfig& config, const Parameters& parameters)
+  MuonWithAdamW(const OptimConfig& config, const Parameters& parameters, SumOverRanks sum)
       : config_(config),
+        sum_(std::move(sum)),
         muon_({.peak_rate = config.lr,
                .momentum = config.momentum,
                .weight_decay = config.weight_decay},
@@ -58,7 +59,7 @@ class MuonWithAdamW final : public Optimizer {
   StepStats step(const at::Tensor& loss, double rate) override {
     const at::NoGradGuard no_grad;
     const std::vector<at::Tensor> gradients = gather_gradients(parameters_);
-    const GradientCheck check = check_gradients(gradients, loss, config_.clip);
+    const GradientCheck check = check_gradients(gradients, loss, config_.clip, sum_);
     steps_.add_(check.finite);
     size_t begin = 0;
     const auto take = [&](const std::vector<at::Tensor>& group) {
@@ -85,6 +86,7 @@ class MuonWithAdamW final : public Optimizer {
 
  private:
   OptimConfig config_;
+  SumOverRanks sum_;
   Muon muon_;
   AdamW decayed_;
   AdamW plain_;
@@ -94,8 +96,9 @@ class MuonWithAdamW final : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters) {
-  return std::make_unique<MuonWithAdamW>(config, parameters);
+std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters,
+                                          SumOverRanks sum) {
+  return std::make_unique<MuonWithAdamW>(config, parameters, std::move(sum));
 }
 
 }  // namespace praxino

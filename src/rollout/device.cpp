@@ -39,14 +39,31 @@ at::Device parse_device(const std::string& name) {
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
+std::string rank_device(const std::string& name, int64_t local_rank, int64_t local_ranks) {
+  const auto gpus = static_cast<int64_t>(at::hasCUDA() ? at::getNumGPUs() : 0);
+  if (name == "cpu" || (name == "auto" && gpus == 0)) return "cpu";
+  if (name != "auto" && name != "cuda") {
+    fail_usage(
+        "run.device is {}, but {} ranks run on this machine: auto or cuda gives each its own "
+        "GPU",
+        name, local_ranks);
+  }
+  if (local_ranks > gpus) {
+    fail_usage("{} ranks on this machine need as many GPUs, and {}", local_ranks,
+               found_devices(gpus));
+  }
+  return fmt::format("cuda:{}", local_rank);
+}
+
 bool use_bf16(const std::string& precision, const at::Device& device) {
   if (precision == "auto") return device.is_cuda() || multiplies_bf16();
   return precision == "bf16";
 }
 
-void use_threads(const RunSection& run) {
+void use_threads(const RunSection& run, int64_t processes) {
   // Never more than the default: OMP_NUM_THREADS counts, and so does a container's quota.
-  const int cores = std::min(at::get_num_threads(), usable_cores());
+  const int share = std::max(1, usable_cores() / static_cast<int>(processes));
+  const int cores = std::min(at::get_num_threads(), share);
   at::set_num_threads(run.threads > 0 ? static_cast<int>(run.threads) : cores);
 }
 

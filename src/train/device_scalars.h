@@ -31,6 +31,7 @@ class DeviceScalars {
   /// The oldest step whose scalars have arrived; with `wait`, waits for it. Nothing when none is
   /// under way or ready.
   std::optional<ArrivedScalars> pop(bool wait);
+  size_t pending() const { return pending_.size(); }  // steps
 
  private:
   struct Pending;

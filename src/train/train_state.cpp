@@ -45,12 +45,12 @@ void restore_all(const TrainState& state, const std::string& file, const NamedTe
 
 }  // namespace
 
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters) {
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const Ranks& ranks) {
   TrainState state;
   state.step = counters.step;
   state.files["model"] = model_tensors(parts.world);
-  state.files[kOptimizerFile] = optimizer_tensors(parts);
-  if (parts.ema.enabled()) state.files["ema"] = parts.ema.averages();
+  state.files[kOptimizerFile] = ranks.gather(optimizer_tensors(parts));
+  if (parts.ema.enabled()) state.files["ema"] = ranks.gather(parts.ema.averages());
   nlohmann::ordered_json json;
   json["format"] = kStateFormat;
   json["step"] = counters.step;

@@ -8,6 +8,7 @@
 #include "praxino/data/loader.h"
 #include "praxino/optim/optimizer.h"
 #include "praxino/rollout/world.h"
+#include "ranks.h"
 
 namespace praxino {
 
@@ -22,14 +23,15 @@ struct RunCounters {
   int64_t evaluated_step = -1;  // of the newest evaluation
 };
 
-/// Borrows everything.
+/// Borrows everything. Optimizer and averages may be those of one rank's share of the parameters.
 struct TrainParts {
   World& world;
   Optimizer& optimizer;
   Ema& ema;
 };
 
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters);
+/// Of several ranks the first one's is the checkpoint; all must call it.
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const Ranks& ranks);
 
 /// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming
 /// what is missing.

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
+#include <numeric>
 
 #include "device_scalars.h"
 #include "micro_batch.h"
@@ -16,8 +18,11 @@
 #include "praxino/config/load.h"
 #include "praxino/rollout/clips.h"
 #include "praxino/train/expect.h"
+#include "ranks.h"
 #include "report.h"
+#include "resumable.h"
 #include "run_lock.h"
+#include "sharded_model.h"
 #include "train_state.h"
 
 namespace praxino {
@@ -25,59 +30,6 @@ namespace {
 
 std::shared_ptr<const Dataset> open_dataset(const DataConfig& data) {
   return std::make_shared<const Dataset>(Dataset::open(data.path));
-}
-
-// What the weights and the data order depend on; the rest may change between two starts of one run.
-RunConfig essential(const RunConfig& config) {
-  RunConfig kept;
-  kept.run.name = config.run.name;
-  kept.run.seed = config.run.seed;
-  kept.data = config.data;
-  kept.data.path.clear();  // the content hash says which data it is, wherever it lies
-  kept.data.workers = kept.data.ahead = 1;
-  kept.data.max_bad = 0;
-  kept.tokenizer = config.tokenizer;
-  kept.model = config.model;
-  kept.model.activation_checkpointing = false;
-  kept.optim.kind = config.optim.kind;
-  kept.optim.ema = config.optim.ema > 0 ? 0.5 : 0;  // whether there are averages at all
-  kept.optim.gradient_accumulation = config.optim.gradient_accumulation;
-  return kept;
-}
-
-// What actions mean may not change in the middle of a run.
-std::string meaning(DatasetConfig dataset) {
-  dataset.name.clear();
-  dataset.actions = without_units(dataset.actions);
-  return to_yaml(dataset);
-}
-
-void refuse_changed_actions(const DatasetConfig& now, const TrainState& state,
-                            const std::filesystem::path& directory) {
-  const DatasetConfig before =
-      parse_dataset(state.texts.at("dataset.yaml"), "dataset.yaml of the checkpoint");
-  const std::string difference = first_difference(meaning(before), meaning(now));
-  if (!difference.empty()) {
-    fail(
-        "{}: dataset.yaml is not the one that this run was trained with ({}); restore it, or give "
-        "run.name a new name",
-        directory.string(), difference);
-  }
-}
-
-void refuse_changed_run(const RunConfig& now, const TrainState& state,
-                        const std::filesystem::path& directory) {
-  const RunConfig before =
-      parse_stored_run(state.texts.at("config.yaml"), "config.yaml of the checkpoint");
-  const std::string difference =
-      first_difference(to_yaml(essential(before)), to_yaml(essential(now)));
-  if (!difference.empty()) {
-    fail(
-        "{}: this run was trained with another configuration ({}); give run.name a new name, start "
-        "over with --fresh, or "
-        "fine-tune into a new run with --from",
-        directory.string(), difference);
-  }
 }
 
 void refuse_unbuilt(const ParallelConfig& parallel) {
@@ -96,21 +48,6 @@ bool has_content(const std::filesystem::path& directory) {
   return false;
 }
 
-/// The averaged weights are the live ones while one lives.
-class AveragedWeights {
- public:
-  explicit AveragedWeights(Ema& ema) : ema_(ema) { swap(); }
-  ~AveragedWeights() { swap(); }
-  AveragedWeights(const AveragedWeights&) = delete;
-  AveragedWeights& operator=(const AveragedWeights&) = delete;
-
- private:
-  void swap() {
-    if (ema_.enabled()) ema_.swap();
-  }
-  Ema& ema_;
-};
-
 }  // namespace
 
 struct Trainer::State {
@@ -118,9 +55,10 @@ struct Trainer::State {
   void adopt(const TrainOptions& options);
   void check_evaluation(bool fresh) const;
   void open_directory(bool fresh);
+  void open_store();
   bool resume();
   void make_loader(const LoaderState& start);
-  double progress() const;
+  double progress();
   std::string time_left() const {
     return fmt::format("  {} left",
                        format_duration(std::max(0.0, 60 * config.run.max_minutes - elapsed())));
@@ -128,27 +66,38 @@ struct Trainer::State {
   double elapsed() const {
     return counters.elapsed_seconds + (started > 0 ? monotonic_seconds() - started : 0);
   }
+  /// What decides about the end: the same on all ranks, then as it was when the step began.
+  Moment now() {
+    const Moment own{.stop = stop_requested(), .elapsed = elapsed()};
+    if (!ranks.several()) return own;
+    const Moment all = ranks.moment();
+    return {.stop = all.stop, .elapsed = std::max(all.elapsed, counters.elapsed_seconds)};
+  }
   void save();
   void save_and_wait();
-  void collect(bool wait);
+  void settle();
+  void collect_arrived();
   void take(const ArrivedScalars& arrived);
   void after_step();
   void evaluate_now();
+  void swap_averages();
   void repeat_evaluation();
   int finish();
 
   RunConfig config;
+  Ranks ranks;
   std::filesystem::path directory;
   std::shared_ptr<const Dataset> dataset;
   Split split;
   World world;
+  std::unique_ptr<ShardedModel> sharded;  // nothing where one process keeps all parameters
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Ema> ema;
   std::unique_ptr<Loader> loader;
   std::optional<RunLock> lock;
   std::unique_ptr<CheckpointStore> store;
-  std::unique_ptr<BackgroundSaves> saves;
-  std::unique_ptr<Report> report;
+  std::unique_ptr<BackgroundSaves> saves;  // of the first rank
+  std::unique_ptr<Report> report;          // of the first rank
   DeviceScalars scalars;
   RunCounters counters;
   std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
@@ -159,24 +108,42 @@ struct Trainer::State {
 };
 
 Trainer::State::State(const RunConfig& c, const TrainOptions& options)
-    : config(c), directory(std::filesystem::path(c.run.output) / c.run.name) {
+    : config(c), ranks(options.mesh), directory(std::filesystem::path(c.run.output) / c.run.name) {
   refuse_unbuilt(config.parallel);
-  use_threads(config.run);
-  dataset = open_dataset(config.data);
+  use_threads(config.run, options.local_ranks);
+  if (options.mesh) {
+    ranks.require_equal("start", agreement(config, options.mesh->shape()));
+    if (!ranks.first()) log::set_level(std::max(log::level(), log::Level::kWarning));
+  }
+  ranks.on_first([&] { dataset = open_dataset(config.data); });  // it may have to be indexed, once
+  if (!dataset) dataset = open_dataset(config.data);
   split = split_dataset(*dataset, config.data.split);
-  world = build_world(config, dataset->config().actions);
+  RunConfig placed = config;
+  if (!options.device.empty()) placed.run.device = options.device;
+  world = build_world(placed, dataset->config().actions);
+  world.config = config;
   world.dataset = dataset->config();
-  check_evaluation(options.fresh);
-  if (!options.from.empty()) adopt(options);
-  open_directory(options.fresh);
+  ranks.on_first([&] {
+    check_evaluation(options.fresh);
+    if (!options.from.empty()) adopt(options);
+    open_directory(options.fresh);
+  });
+  if (!store) open_store();
   start_kernels(config, world.device, true);  // the optimizer's, too
-  optimizer = make_optimizer(config.optim, world.model->parameters());
-  ema = std::make_unique<Ema>(config.optim.ema, world.model->parameters());
+  if (ranks.several()) {
+    sharded = std::make_unique<ShardedModel>(world.model->parameters(), config.parallel, ranks);
+  }
+  const Parameters& own = sharded ? sharded->own() : world.model->parameters();
+  optimizer =
+      make_optimizer(config.optim, own, sharded ? sharded->sum_over_ranks() : SumOverRanks());
+  ema = std::make_unique<Ema>(config.optim.ema, own);
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
   make_loader(counters.loader);
-  report = std::make_unique<Report>(directory, config, counters.step);
-  report->describe(world, *dataset, split, resumed ? counters.step : -1);
+  ranks.on_first([&] {
+    report = std::make_unique<Report>(directory, config, counters.step);
+    report->describe(world, *dataset, split, resumed ? counters.step : -1);
+  });
 }
 
 // Better now than after hours of training.
@@ -215,12 +182,17 @@ void Trainer::State::open_directory(bool fresh) {
     log::info("set aside: {}", set_aside(directory).string());
     lock.emplace(directory);
   }
+  open_store();
+}
+
+void Trainer::State::open_store() {
   store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep);
   saves = std::make_unique<BackgroundSaves>(*store);
 }
 
 bool Trainer::State::resume() {
   const std::optional<TrainState> state = store->load_newest();
+  ranks.require_equal("newest checkpoint", fmt::format("step: {}", state ? state->step : -1));
   if (!state) return false;
   refuse_changed_run(config, *state, directory);
   refuse_changed_actions(dataset->config(), *state, directory);
@@ -239,38 +211,54 @@ void Trainer::State::make_loader(const LoaderState& start) {
   ClipSpace clips(*dataset, split.train, config.data.clip_frames, dataset->fps(config.data));
   const LoaderOptions options{.data = config.data,
                               .seed = static_cast<uint64_t>(config.run.seed),
-                              .pin = world.device.is_cuda()};
-  loader = std::make_unique<Loader>(dataset, std::move(clips), options, start);
+                              .pin = world.device.is_cuda(),
+                              .share = {ranks.data_rank(), ranks.data_ranks()}};
+  LoaderState own = start;
+  if (!ranks.first()) own.failed_clips = 0;  // those of all ranks are added up again
+  loader = std::make_unique<Loader>(dataset, std::move(clips), options, own);
 }
 
-double Trainer::State::progress() const {
+double Trainer::State::progress() {
   const double by_steps =
       static_cast<double>(counters.step) / static_cast<double>(config.run.steps);
   const double by_clock =
-      config.run.max_minutes > 0 ? elapsed() / (60 * config.run.max_minutes) : 0;
+      config.run.max_minutes > 0 ? now().elapsed / (60 * config.run.max_minutes) : 0;
   return std::min(1.0, std::max(by_steps, by_clock));
 }
 
 void Trainer::State::save() {
-  collect(/*wait=*/true);
+  settle();
   if (saved_step == counters.step && saved_evaluation) return;
-  report->sync();
   RunCounters now = counters;
   now.elapsed_seconds = elapsed();
-  saves->begin(capture_state({world, *optimizer, *ema}, now));
+  now.loader.failed_clips = ranks.sum(now.loader.failed_clips);
+  const TrainState state = capture_state({world, *optimizer, *ema}, now, ranks);
+  ranks.on_first([&] {
+    report->sync();
+    saves->begin(state);
+    if (!config.checkpoint.background) saves->finish();
+  });
   saved_step = counters.step;
   saved_evaluation = true;
-  if (!config.checkpoint.background) saves->finish();
 }
 
 void Trainer::State::save_and_wait() {
   save();
-  saves->finish();
+  ranks.on_first([&] { saves->finish(); });
 }
 
-// Takes the scalars that have arrived; the newest ones wait for nobody.
-void Trainer::State::collect(bool wait) {
-  while (const std::optional<ArrivedScalars> arrived = scalars.pop(wait)) take(*arrived);
+// Between two steps: every weight is there, and every step's outcome known.
+void Trainer::State::settle() {
+  if (sharded) sharded->settle();
+  while (const std::optional<ArrivedScalars> arrived = scalars.pop(/*wait=*/true)) take(*arrived);
+}
+
+// Takes the scalars that have arrived; the newest ones wait for nobody. Several ranks take those of
+// every step but the newest, so that what follows from them happens on all ranks in one step.
+void Trainer::State::collect_arrived() {
+  while (ranks.several() && scalars.pending() > 1) take(*scalars.pop(/*wait=*/true));
+  if (ranks.several()) return;
+  while (const std::optional<ArrivedScalars> arrived = scalars.pop(/*wait=*/false)) take(*arrived);
 }
 
 void Trainer::State::take(const ArrivedScalars& arrived) {
@@ -278,10 +266,12 @@ void Trainer::State::take(const ArrivedScalars& arrived) {
   const bool skipped = arrived.value("skipped") != 0;
   counters.skipped_steps += skipped ? 1 : 0;
   counters.skipped_in_a_row = skipped ? counters.skipped_in_a_row + 1 : 0;
-  report->record(arrived, counters.skipped_steps);
+  if (report) report->record(arrived, counters.skipped_steps);
   if (!skipped) return;
-  log::warning("step {} skipped: its loss or gradients are not finite; samples {}", arrived.step,
-               format_samples(samples ? samples.mapped() : std::vector<int64_t>{}));
+  if (ranks.first()) {
+    log::warning("step {} skipped: its loss or gradients are not finite; samples {}", arrived.step,
+                 samples ? format_samples(samples.mapped()) : "unknown");
+  }
   if (counters.skipped_in_a_row >= config.optim.max_skipped) {
     fail(
         "stopped at step {}: {} steps in a row had a loss or gradients that are not finite; lower "
@@ -292,7 +282,7 @@ void Trainer::State::take(const ArrivedScalars& arrived) {
 }
 
 void Trainer::State::after_step() {
-  saves->check();
+  if (saves) saves->check();
   // First the checkpoint: whatever an evaluation meets, the training up to here is kept.
   if (counters.step % config.checkpoint.every == 0) save();
   if (config.eval.every > 0 && counters.step % config.eval.every == 0) evaluate_now();
@@ -300,13 +290,29 @@ void Trainer::State::after_step() {
 
 void Trainer::State::evaluate_now() {
   if (split.val.empty()) return;
-  collect(/*wait=*/true);
+  settle();
   world.step = counters.step;
   world.averaged = ema->enabled();
-  const AveragedWeights averaged(*ema);
-  report->evaluate(world, dataset, split.val);
+  swap_averages();
+  std::exception_ptr failed;
+  try {
+    ranks.on_first([&] { report->evaluate(world, dataset, split.val); });
+  } catch (...) {  // the live weights come back whatever happened
+    failed = std::current_exception();
+  }
+  swap_averages();
+  if (failed) std::rethrow_exception(failed);
   counters.evaluated_step = counters.step;
   saved_evaluation = false;
+}
+
+// Exchanges the averaged weights with the live ones, on every rank.
+void Trainer::State::swap_averages() {
+  if (!ema->enabled()) return;
+  ema->swap();
+  if (!sharded) return;
+  sharded->start_sharing_weights();
+  sharded->settle();
 }
 
 // The evaluation that a stop signal or a crash ended, after its step's checkpoint was written.
@@ -315,7 +321,7 @@ void Trainer::State::repeat_evaluation() {
                    counters.step % config.eval.every == 0 &&
                    counters.evaluated_step != counters.step;
   if (!due) return;
-  if (report->has_evaluation(counters.step)) {
+  if (ranks.agree(report && report->has_evaluation(counters.step) ? 1 : 0) != 0) {
     counters.evaluated_step = counters.step;
   } else {
     evaluate_now();
@@ -326,10 +332,14 @@ int Trainer::State::finish() {
   save();
   if (counters.evaluated_step != counters.step) evaluate_now();
   save_and_wait();  // once more where the evaluation is new, so that a repeated start knows of it
-  const std::vector<std::string> missed =
-      missed_expectations(config.expect, directory / "log.jsonl");
-  for (const std::string& line : missed) log::error("missed: {}", line);
-  return missed.empty() ? 0 : 3;
+  int64_t missed = 0;
+  ranks.on_first([&] {
+    for (const std::string& line : missed_expectations(config.expect, directory / "log.jsonl")) {
+      log::error("missed: {}", line);
+      ++missed;
+    }
+  });
+  return ranks.agree(missed) == 0 ? 0 : 3;
 }
 
 Trainer::Trainer(const RunConfig& config, const TrainOptions& options)
@@ -339,6 +349,8 @@ Trainer::~Trainer() = default;
 
 double Trainer::loader_wait_seconds() const { return state_->wait_seconds; }
 const World& Trainer::world() const { return state_->world; }
+void Trainer::save() { state_->save_and_wait(); }
+
 int64_t Trainer::steps_done() const { return state_->counters.step; }
 const std::filesystem::path& Trainer::directory() const { return state_->directory; }
 
@@ -357,6 +369,12 @@ void add_terms(std::vector<std::pair<std::string, at::Tensor>>& scalars, const L
   }
 }
 
+std::vector<int64_t> numbers(int64_t begin, int64_t end) {
+  std::vector<int64_t> all(static_cast<size_t>(end - begin));
+  std::iota(all.begin(), all.end(), begin);
+  return all;
+}
+
 }  // namespace
 
 StepStats Trainer::step() {
@@ -364,38 +382,43 @@ StepStats Trainer::step() {
   const int64_t parts = s.config.optim.gradient_accumulation;
   at::Tensor total = at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(s.world.device));
   std::vector<std::pair<std::string, at::Tensor>> scalars;
-  std::vector<int64_t> samples;
+  const int64_t first_sample = s.loader->state().next_sample;
   s.wait_seconds = 0;
+  if (s.ranks.several()) {
+    s.ranks.exchange({.stop = stop_requested(), .elapsed = s.elapsed()});
+  }
   for (int64_t part = 0; part < parts; ++part) {
     const Batch batch = s.loader->next().to(s.world.device);
+    if (s.sharded) s.sharded->before_micro_batch(part + 1 == parts);
     const Loss loss = run_micro_batch(s.world, batch, parts);
     total += loss.total.detach();
     add_terms(scalars, loss, parts);
-    samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
     s.wait_seconds += batch.wait_seconds;
   }
+  scalars.emplace_back("train/loss", total);
+  if (s.sharded) s.sharded->finish_gradients(scalars);
   const double rate = schedule_factor(s.config.optim, s.counters.step, s.progress());
-  const StepStats stats = s.optimizer->step(total, rate);
+  const StepStats stats = s.optimizer->step(scalars.back().second, rate);
   s.ema->update(stats.skipped);
+  if (s.sharded) s.sharded->start_sharing_weights();
   ++s.counters.step;
   s.counters.loader = s.loader->state();
-  s.samples_of_step[s.counters.step] = std::move(samples);
-  scalars.insert(scalars.end(), {{"train/loss", total},
-                                 {"train/grad_norm", stats.gradient_norm},
-                                 {"skipped", stats.skipped}});
+  s.samples_of_step[s.counters.step] = numbers(first_sample, s.counters.loader.next_sample);
+  scalars.insert(scalars.end(),
+                 {{"train/grad_norm", stats.gradient_norm}, {"skipped", stats.skipped}});
   s.scalars.push(s.counters.step, std::move(scalars));
-  s.report->stepped(s.counters.step, {stats.learning_rate, s.wait_seconds});
-  s.collect(/*wait=*/false);
+  if (s.report) s.report->stepped(s.counters.step, {stats.learning_rate, s.wait_seconds});
+  s.collect_arrived();
   return stats;
 }
 
 // What ends a run, a data set that breaks away for one, must not cost the steps since the last
-// checkpoint.
+// checkpoint. One rank of several cannot save alone.
 void Trainer::step_or_save() {
   try {
     step();
   } catch (const Error&) {
-    state_->save_and_wait();
+    if (!state_->ranks.several()) state_->save_and_wait();
     throw;
   }
 }
@@ -417,12 +440,14 @@ int Trainer::train_to_end() {
   s.repeat_evaluation();
   {
     const bool by_clock = s.config.run.max_minutes > 0;  // then the number of steps is not known
-    Progress line("training", by_clock ? 0 : s.config.run.steps, s.counters.step);
+    std::optional<Progress> line;
+    if (s.report) line.emplace("training", by_clock ? 0 : s.config.run.steps, s.counters.step);
     while (s.counters.step < s.config.run.steps && s.progress() < 1.0) {
       step_or_save();
       s.after_step();
-      line.update(s.counters.step, s.report->progress_text() + (by_clock ? s.time_left() : ""));
-      throw_if_stopped();
+      if (line)
+        line->update(s.counters.step, s.report->progress_text() + (by_clock ? s.time_left() : ""));
+      if (const int code = s.now().stop) throw Stopped(code);
     }
   }
   const int code = s.finish();

@@ -51,12 +51,10 @@ TEST(Doctor, SeesALauncherWithOneProcess) {
   EXPECT_THAT(result.out, HasSubstr("torchrun: rank 0 of 1"));
 }
 
-TEST(Doctor, WarnsOfSeveralProcesses) {
+TEST(Doctor, SeesItsPlaceAmongSeveralProcesses) {
   const CommandResult result = doctor("SLURM_PROCID=2 SLURM_NTASKS=4");
-  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.exit_code, 0) << result.out;
   EXPECT_THAT(result.out, HasSubstr("Slurm: rank 2 of 4"));
-  EXPECT_THAT(result.out, HasSubstr("problem    Slurm started 4 processes"));
-  EXPECT_THAT(result.out, Not(HasSubstr("no problems found")));
 }
 
 TEST(Doctor, FindsALauncherThatContradictsItself) {

@@ -136,6 +136,33 @@ void expect_row_shows(const Batch& batch, int64_t row, const ClipPlan& plan) {
   }
 }
 
+TEST_F(Loading, SharesTheRowsOfTheSameBatches) {
+  const auto whole = loader(options());
+  std::vector<std::unique_ptr<Loader>> shares;
+  for (int64_t number = 0; number < 5; ++number) {
+    LoaderOptions part = options();
+    part.share = {.number = number, .of = 5};
+    shares.push_back(loader(part, {.next_sample = 0}));
+  }
+  for (int n = 0; n < 6; ++n) {
+    const Batch all = whole->next();
+    for (int64_t row = 0; row < 5; ++row) {
+      Loader& share = *shares[static_cast<size_t>(row)];
+      const Batch own = share.next();
+      ASSERT_EQ(own.samples, (std::vector<int64_t>{all.samples[static_cast<size_t>(row)]}));
+      EXPECT_TRUE(own.frames[0].equal(all.frames[row]));
+      EXPECT_TRUE(own.actions[0].equal(all.actions[row]));
+      EXPECT_EQ(share.state().next_sample, whole->state().next_sample);
+    }
+  }
+}
+
+TEST_F(Loading, RefusesABatchThatCannotBeShared) {
+  LoaderOptions part = options();
+  part.share = {.number = 0, .of = 2};
+  EXPECT_THAT(error_text([&] { loader(part); }), HasSubstr("data.batch is 5, which 2 ranks"));
+}
+
 TEST_F(Loading, ShowsTheFramesThatEachSampleStandsFor) {
   const auto loading = loader(options());
   const ClipSpace space = clips();

@@ -34,4 +34,8 @@ class Stopped : public std::exception {
 /// lives and a signal came. Thread-safe.
 void throw_if_stopped();
 
+/// What throw_if_stopped() would throw, for work whose end others must agree to: the exit code, or
+/// 0. Thread-safe.
+int stop_requested();
+
 }  // namespace praxino

@@ -15,6 +15,7 @@ struct ParallelConfig {
   int64_t context = 1;
   std::string gradients = "fp32";
   int64_t bucket_mib = 32;
+  int64_t timeout = 600;
   bool shard_weights = false;
 };
 
@@ -51,6 +52,12 @@ void visit_fields(Visitor& v, ParallelConfig& c) {
           .low = 1,
           .high = 4096},
     c.bucket_mib);
+  v(Field{.key = "timeout",
+          .about = "seconds that a collective of a step may last before it fails",
+          .when = "longer where a step, or a loader's stall, lasts longer",
+          .low = 1,
+          .high = 86400},
+    c.timeout);
   v(Field{.key = "shard_weights",
           .about = "shard weights and gradients over data, too, and gather them block by block "
                    "(ZeRO-3); planned for, training accepts false",

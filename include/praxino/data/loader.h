@@ -18,30 +18,38 @@ namespace praxino {
 /// Where the loader stands: all that a checkpoint keeps of it.
 struct LoaderState {
   int64_t next_sample = 0;   // the global number of the first sample not yet handed out
-  int64_t failed_clips = 0;  // clips replaced so far
+  int64_t failed_clips = 0;  // clips replaced so far, in this process's share
+};
+
+/// Which part of every batch this process decodes: the rows are cut into `of` equal pieces, of
+/// which it takes number `number`. The batches are the same ones for any number of pieces.
+struct BatchShare {
+  int64_t number = 0;
+  int64_t of = 1;
 };
 
 struct LoaderOptions {
   DataConfig data;  // batch, workers, ahead, size, clip_frames, resize, max_bad
   uint64_t seed = 1;
   bool pin = false;  // page-locked memory, for a GPU
+  BatchShare share = {};
 };
 
 /// Owns its worker threads, joined in the destructor. next() from one thread.
 class Loader {
  public:
   /// `clips` must not be empty (praxino::Error naming the data set and the reason); `dataset` is
-  /// kept alive.
+  /// kept alive. data.batch must be a multiple of share.of (praxino::Error).
   Loader(std::shared_ptr<const Dataset> dataset, ClipSpace clips, LoaderOptions options,
          LoaderState start = {});
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// The next batch, waiting for it if need be. A clip that fails is replaced by the clip at a
-  /// number that is a function of (seed, sample, attempt), logged with file and reason, and
-  /// counted; more than data.max_bad of all clips so far (and more than 8) ends the run with
-  /// praxino::Error.
+  /// The next batch, waiting for it if need be: this process's rows of it. A clip that fails is
+  /// replaced by the clip at a number that is a function of (seed, sample, attempt), logged with
+  /// file and reason, and counted; more than data.max_bad of all clips so far (and more than 8)
+  /// ends the run with praxino::Error.
   Batch next();
   /// The state after the batches handed out so far. Same thread as next().
   LoaderState state() const;

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,6 +23,10 @@ struct StepStats {
   double learning_rate = 0;  // of config.lr's group
 };
 
+/// Adds float32 scalars up over the ranks that keep the other parameters, in place; every rank then
+/// has the same bits. Empty: this process keeps all of them.
+using SumOverRanks = std::function<void(const at::Tensor&)>;
+
 /// Owns the moments. Not thread-safe. At most four virtual functions.
 class Optimizer {
  public:
@@ -38,8 +43,11 @@ class Optimizer {
 };
 
 /// Manages the parameters that require a gradient now; the others are frozen and left alone.
-/// `parameters` is borrowed and must outlive the optimizer.
-std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters);
+/// `parameters` is borrowed and must outlive the optimizer. Where they are a rank's share of a
+/// model, `sum` makes the gradient norm, and so clipping and skipping, that of the whole model; the
+/// loss must then be the same on every rank.
+std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters,
+                                          SumOverRanks sum = {});
 
 /// The learning-rate factor in [0, 1] at `progress` (0 at the first step, 1 at the end of the run)
 /// for step number `step` (from 0; warm-up counts steps).

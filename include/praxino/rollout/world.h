@@ -36,9 +36,13 @@ at::Device parse_device(const std::string& name);
 /// Whether matrix products run in bfloat16 for run.precision on that device (auto: what this
 /// processor multiplies natively).
 bool use_bf16(const std::string& precision, const at::Device& device);
+/// The device of one of `local_ranks` processes that share this machine: for auto and cuda the GPU
+/// of its number, where there are GPUs. Throws praxino::Error where two processes would share a
+/// GPU.
+std::string rank_device(const std::string& name, int64_t local_rank, int64_t local_ranks);
 /// Lets the model use run.threads threads of the CPU (0: LibTorch's default, but no more than the
-/// usable cores). For the whole process.
-void use_threads(const RunSection& run);
+/// usable cores, shared by `processes`). For the whole process.
+void use_threads(const RunSection& run, int64_t processes = 1);
 
 /// Whether a run of this configuration takes the kernel of that row of ops::kernel_table; those of
 /// the optimizer only where it trains. True where that is not known.

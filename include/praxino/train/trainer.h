@@ -10,6 +10,7 @@
 
 #include "praxino/config/run.h"
 #include "praxino/optim/optimizer.h"
+#include "praxino/parallel/mesh.h"
 #include "praxino/rollout/world.h"
 
 namespace praxino {
@@ -17,12 +18,18 @@ namespace praxino {
 struct TrainOptions {
   bool fresh = false;          // start over: the old run directory is moved aside
   std::filesystem::path from;  // fine-tune: weights of this run or checkpoint; empty: from scratch
+  std::shared_ptr<const Mesh> mesh = {};  // of all ranks of the run; nothing: one process
+  int64_t local_ranks = 1;                // how many of them share this machine's processors
+  std::string device = {};                // of this rank; empty: run.device
 };
 
-/// Not thread-safe. Throws praxino::Error for everything that a person can mend.
+/// One a rank. Rank 0 alone writes: logs, pictures, checkpoints; it evaluates while the others
+/// wait. All ranks see the same folders. Whatever the mesh, the same global batches in the same
+/// order. Not thread-safe. Throws praxino::Error for everything that a person can mend.
 class Trainer {
  public:
-  /// Opens the data, builds or restores the world, and resumes from the newest whole checkpoint of
+  /// First compares configuration, version and mesh of all ranks, and refuses what differs. Then
+  /// opens the data, builds or restores the world, and resumes from the newest whole checkpoint of
   /// the run directory when there is one. A run directory whose configuration differs in what the
   /// weights depend on is refused.
   Trainer(const RunConfig& config, const TrainOptions& options);
@@ -34,6 +41,8 @@ class Trainer {
 
   /// One optimizer step.
   StepStats step();
+  /// Writes the checkpoint of the steps done, unless it is there already.
+  void save();
 
   int64_t steps_done() const;
   double loader_wait_seconds() const;  // of the last step

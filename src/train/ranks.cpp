@@ -1,0 +1,123 @@
+#include "ranks.h"
+
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+
+#include "praxino/base/error.h"
+#include "praxino/base/file.h"
+#include "praxino/base/hash.h"
+#include "praxino/base/signals.h"
+#include "praxino/base/version.h"
+#include "praxino/config/load.h"
+#include "praxino/parallel/gather_tensors.h"
+#include "report.h"
+
+namespace praxino {
+namespace {
+
+/// How a piece of work on rank 0 ended, as text for the others.
+struct Outcome {
+  static constexpr const char* kDone = "done";
+  static constexpr const char* kFailed = "failed ";
+  static constexpr const char* kUsage = "usage ";
+  static constexpr const char* kStopped = "stopped ";
+};
+
+[[noreturn]] void throw_outcome(const std::string& text) {
+  if (text.starts_with(Outcome::kStopped)) {
+    throw Stopped(std::stoi(text.substr(std::string_view(Outcome::kStopped).size())));
+  }
+  if (text.starts_with(Outcome::kUsage)) {
+    throw Error(text.substr(std::string_view(Outcome::kUsage).size()), ErrorKind::kUsage);
+  }
+  throw Error(text.substr(std::string_view(Outcome::kFailed).size()));
+}
+
+}  // namespace
+
+Ranks::Ranks(std::shared_ptr<const Mesh> mesh) : mesh_(std::move(mesh)) {}
+
+void Ranks::require_equal(const std::string& what, const std::string& text) const {
+  if (!several()) return;
+  const std::vector<std::string> all = mesh_->world().all_gather_text(text);
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    const std::string difference = first_difference(all.front(), all[rank]);
+    if (!difference.empty()) {
+      fail_usage(
+          "rank {} of {} has another {} than rank 0: {}; start all ranks from the same files "
+          "with the same arguments",
+          rank, all.size(), what, difference);
+    }
+  }
+}
+
+void Ranks::on_first(const std::function<void()>& work) const {
+  if (!several()) return work();
+  std::string outcome;
+  if (first()) {
+    try {
+      work();
+      outcome = Outcome::kDone;
+    } catch (const Error& error) {
+      outcome = (error.kind() == ErrorKind::kUsage ? Outcome::kUsage : Outcome::kFailed) +
+                std::string(error.what());
+    } catch (const Stopped& stopped) {
+      outcome = fmt::format("{}{}", Outcome::kStopped, stopped.exit_code());
+    }
+  }
+  outcome = mesh_->world().all_gather_text(outcome).front();
+  if (outcome != Outcome::kDone) throw_outcome(outcome);
+}
+
+int64_t Ranks::agree(int64_t number) const {
+  if (!several()) return number;
+  const at::Tensor shared = at::tensor(number);
+  mesh_->world().broadcast(shared, 0).wait();
+  return shared.item<int64_t>();
+}
+
+int64_t Ranks::sum(int64_t number) const {
+  if (!several()) return number;
+  const at::Tensor shared = at::tensor(number);
+  mesh_->world().all_reduce(shared).wait();
+  return shared.item<int64_t>();
+}
+
+void Ranks::exchange(const Moment& seen) {
+  // Rank 0's clock is the one that counts; the others' are no later than the beginning.
+  exchanged_ = at::tensor({static_cast<double>(seen.stop), first() ? seen.elapsed : 0.0},
+                          at::TensorOptions().dtype(at::kDouble));
+  pending_ = mesh_->world().all_reduce(exchanged_, Reduce::kMax);
+}
+
+Moment Ranks::moment() {
+  if (exchanged_.defined()) {
+    pending_.wait();
+    const double* values = exchanged_.const_data_ptr<double>();
+    last_ = {.stop = static_cast<int>(values[0]), .elapsed = values[1]};
+  }
+  return last_;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> Ranks::gather(
+    std::vector<std::pair<std::string, at::Tensor>> tensors) const {
+  return several() ? gather_tensors(tensors, mesh_->world()) : tensors;
+}
+
+void Ranks::average(std::vector<at::Tensor>& scalars) const {
+  if (!several()) return;
+  const at::Tensor joined = at::stack(scalars).div_(static_cast<double>(data_ranks()));
+  mesh_->data().all_reduce(joined).wait();
+  scalars = joined.unbind();
+}
+
+std::string agreement(const RunConfig& config, const MeshShape& shape) {
+  const MappedFile program("/proc/self/exe");
+  return fmt::format(
+      "praxino: {}, program {:016x}\nmesh: data {} x context {} x tensor {}\n{}", version(),
+      xxh3_64({reinterpret_cast<const char*>(program.bytes().data()), program.bytes().size()}),
+      shape.data, shape.context, shape.tensor, to_yaml(config));
+}
+
+}  // namespace praxino

@@ -1,0 +1,67 @@
+#pragma once
+// What several ranks of one run decide together.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "praxino/config/run.h"
+#include "praxino/parallel/mesh.h"
+
+namespace praxino {
+
+/// What every rank knows of the moment, the same on all of them.
+struct Moment {
+  int stop = 0;        // exit code that a stop signal to any rank asks for; 0: none came
+  double elapsed = 0;  // seconds of training by rank 0's clock
+};
+
+/// Calls on all ranks, in the same order. In a world of one everything is local.
+class Ranks {
+ public:
+  /// Nothing: a world of one.
+  explicit Ranks(std::shared_ptr<const Mesh> mesh);
+
+  bool several() const { return mesh_ && mesh_->ranks() > 1; }
+  bool first() const { return !several() || mesh_->first(); }
+  int64_t data_rank() const { return several() ? mesh_->data().rank() : 0; }
+  int64_t data_ranks() const { return several() ? mesh_->data().size() : 1; }
+  const Communicator& data() const { return mesh_->data(); }
+
+  /// Throws praxino::Error on every rank, with a line of both texts that differs, where a rank's
+  /// text is not that of rank 0.
+  void require_equal(const std::string& what, const std::string& text) const;
+  /// Runs `work` on rank 0 while the others wait; what it throws (Error, Stopped) is thrown on all.
+  void on_first(const std::function<void()>& work) const;
+  /// Rank 0's number, on all ranks.
+  int64_t agree(int64_t number) const;
+  int64_t sum(int64_t number) const;
+
+  /// Starts to exchange what this rank sees of the moment; moment() waits for the answer to the
+  /// last exchange (before the first: nothing). A step lies between, so that nobody waits for the
+  /// network. REQUIRES: several().
+  void exchange(const Moment& seen);
+  Moment moment();
+
+  /// Named tensors of all ranks on rank 0, nothing on the others (parallel/gather_tensors.h).
+  std::vector<std::pair<std::string, at::Tensor>> gather(
+      std::vector<std::pair<std::string, at::Tensor>> tensors) const;
+  /// The mean of a few float32 scalars over the data axis, in place.
+  void average(std::vector<at::Tensor>& scalars) const;
+
+ private:
+  std::shared_ptr<const Mesh> mesh_;
+  Moment last_;
+  at::Tensor exchanged_;
+  Pending pending_;
+};
+
+/// What must be the same on all ranks of one run before its first step, as text: configuration,
+/// version, the bytes of the program, and mesh.
+std::string agreement(const RunConfig& config, const MeshShape& shape);
+
+}  // namespace praxino

@@ -1,0 +1,47 @@
+#pragma once
+// A model whose optimizer state is spread over the data ranks: between the trainer and
+// parallel/data_parallel.h.
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "praxino/config/run.h"
+#include "praxino/layers/parameters.h"
+#include "praxino/optim/optimizer.h"
+#include "praxino/parallel/data_parallel.h"
+#include "ranks.h"
+
+namespace praxino {
+
+/// Not thread-safe. Borrows `model` and `ranks`. All ranks call the same functions in the same
+/// order.
+class ShardedModel {
+ public:
+  /// Every rank's weights become those of rank 0. Throws praxino::Error where there are more ranks
+  /// than parameters to give them.
+  ShardedModel(const Parameters& model, const ParallelConfig& config, const Ranks& ranks);
+
+  /// The parameters that this rank updates: their values share the model's memory.
+  const Parameters& own() const { return own_; }
+  SumOverRanks sum_over_ranks() const;
+
+  /// Before each forward pass: waits for the weights, and tells whether this micro-batch is the
+  /// step's last.
+  void before_micro_batch(bool last);
+  /// After the last backward pass: the gradients of own() and the scalars are then those of the
+  /// whole batch.
+  void finish_gradients(std::vector<std::pair<std::string, at::Tensor>>& scalars);
+  /// After own() has changed; settle() waits until every rank has all weights.
+  void start_sharing_weights() { parallel_.gather_weights(); }
+  void settle() { parallel_.wait_for_weights(); }
+
+ private:
+  const Ranks& ranks_;
+  DataParallel parallel_;
+  Parameters own_;
+};
+
+}  // namespace praxino
