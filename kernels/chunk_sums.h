@@ -1,6 +1,7 @@
 #pragma once
 // Sums over the rows of a frame (kernels/frame_rows.h): where a block leaves those of its chunk,
-// and the second pass that adds the chunks up in their order.
+// and the passes that add the chunks up in a fixed order: each warp a run of neighbours, then the
+// warps of a block; long frames in groups first.
 
 #include "kernels/frame_rows.h"
 #include "kernels/launch.h"
@@ -12,7 +13,7 @@ inline constexpr int kMaxSums = 2;
 /// The sums of each frame: sum s is results[s], frames x width.
 struct ChunkSums {
   float* results[kMaxSums] = {};
-  float* workspace = nullptr;  // chunks x sums x width; unused where a frame is one chunk
+  float* workspace = nullptr;  // chunk_workspace(shape, sums) floats
   int sums = 0;
   FrameRows shape;
 };
@@ -28,7 +29,15 @@ constexpr PRAXINO_HOST_DEVICE float* chunk_row(const ChunkSums& p, int64_t numbe
   return p.workspace + (number * p.sums + sum) * p.shape.width;
 }
 
-/// The second pass; nothing where a frame is one chunk. Thread-safe.
+/// Where sum `sum` of group `number` belongs: behind the chunks, or in the result where the group
+/// is the frame.
+constexpr PRAXINO_HOST_DEVICE float* group_row(const ChunkSums& p, int64_t number, int sum) {
+  if (groups_of_frame(p.shape) == 1) return frame_sum(p, sum) + number * p.shape.width;
+  const int64_t row = (all_chunks(p.shape) + number) * p.sums + sum;
+  return p.workspace + row * p.shape.width;
+}
+
+/// The further passes; nothing where a frame is one chunk. Thread-safe.
 Status launch_add_chunks(const ChunkSums& params, Stream stream);
 
 }  // namespace praxino::kernels

@@ -7,12 +7,13 @@
 // rows share it, or a whole block for wide rows.
 //
 // Sums over the rows of a frame are taken in chunks of rows, one block a chunk, and the chunks are
-// added up in their order by a second pass. What is a chunk follows from the shape alone: the order
-// of a sum does not depend on the device.
+// added up in a fixed order by further passes. What is a chunk follows from the shape alone: the
+// order of a sum does not depend on the device.
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/division.h"
 #include "kernels/host_device.h"
 
 namespace praxino::kernels {
@@ -32,6 +33,19 @@ struct FrameRows {
   int64_t width = 0;
   constexpr PRAXINO_HOST_DEVICE int64_t rows() const { return frames * tokens; }
 };
+
+/// What a kernel that works row by row is launched with: its parameters, and the frame of a row.
+template <class Params>
+struct ByRow {
+  Params params;
+  Divisor tokens;
+};
+
+/// REQUIRES: there are rows.
+template <class Params>
+constexpr ByRow<Params> by_row(const Params& params) {
+  return {params, Divisor(params.shape.tokens)};
+}
 
 constexpr PRAXINO_HOST_DEVICE bool in_range(const FrameRows& shape) {
   const int64_t most = INT64_MAX / 16;
@@ -102,11 +116,19 @@ constexpr PRAXINO_HOST_DEVICE Chunk chunk_at(int64_t number, const FrameRows& sh
   return {frame, frame * shape.tokens + first, frame * shape.tokens + last};
 }
 
-/// Floats of workspace for `sums` sums a frame, each as wide as a row; none where a chunk is a
-/// frame.
+/// The chunks of a frame are added up in groups of so many, side by side, and then the groups, so
+/// that a long frame is not one long sum. A frame of one group needs no second round.
+inline constexpr int64_t kGroupChunks = 64;
+constexpr PRAXINO_HOST_DEVICE int64_t groups_of_frame(const FrameRows& shape) {
+  return (chunks_of_frame(shape) + kGroupChunks - 1) / kGroupChunks;
+}
+
+/// Floats of workspace for `sums` sums a frame, each as wide as a row: of the chunks, then of the
+/// groups where there are several. None where a chunk is a frame.
 constexpr PRAXINO_HOST_DEVICE int64_t chunk_workspace(const FrameRows& shape, int sums) {
-  const int64_t chunks = chunks_of_frame(shape);
-  return chunks == 1 ? 0 : shape.frames * chunks * sums * shape.width;
+  const int64_t chunks = chunks_of_frame(shape), groups = groups_of_frame(shape);
+  if (chunks == 1) return 0;
+  return shape.frames * (groups == 1 ? chunks : chunks + groups) * sums * shape.width;
 }
 
 }  // namespace praxino::kernels

@@ -13,7 +13,8 @@ using namespace device;
 // A team a row, as frame_rows.h spreads them.
 template <class T, int kPieces>
 PRAXINO_KERNEL(kRowThreads)
-gate_add_kernel(GateAdd p) {
+gate_add_kernel(ByRow<GateAdd> q) {
+  const GateAdd& p = q.params;
   const int width = static_cast<int>(p.shape.width);
   const int lanes = row_team(width, kForwardPieces).lanes;
   const int teams = kRowThreads / lanes, lane = thread_index() % lanes;
@@ -21,7 +22,7 @@ gate_add_kernel(GateAdd p) {
   const int64_t rows = p.shape.rows();
   for (int64_t row = block_index() * teams + thread_index() / lanes; row < rows;
        row += grid_blocks() * teams) {
-    const int64_t frame = row / p.shape.tokens;
+    const int64_t frame = q.tokens.quotient(row);
     PRAXINO_UNROLL
     for (int piece = 0; piece < kPieces; ++piece) {
       const int column = row_column(lane, piece, lanes);
@@ -39,11 +40,12 @@ gate_add_kernel(GateAdd p) {
 // Any width, a block a row.
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-gate_add_any_kernel(GateAdd p) {
+gate_add_any_kernel(ByRow<GateAdd> q) {
+  const GateAdd& p = q.params;
   const int64_t width = p.shape.width;
   const T* branch = static_cast<const T*>(p.branch);
   for (int64_t row = block_index(); row < p.shape.rows(); row += grid_blocks()) {
-    const float* gate = p.gate + row / p.shape.tokens * width;
+    const float* gate = p.gate + q.tokens.quotient(row) * width;
     for (int64_t i = thread_index(); i < width; i += kRowThreads) {
       const int64_t at = row * width + i;
       store(p.y + at, load(p.x + at) + load(gate + i) * load(branch + at));
@@ -85,9 +87,10 @@ gate_add_backward_kernel(GateAddBackward p) {
           grad_gate[piece].v[i] += grad.v[i] * b.v[i];
           grad.v[i] *= gate[piece].v[i];
         }
-        store_vector(static_cast<T*>(p.grad_branch) + at, grad);
+        if (p.grad_branch != nullptr) store_vector(static_cast<T*>(p.grad_branch) + at, grad);
       }
     }
+    if (p.grad_gate == nullptr) continue;
     reduce_teams(grad_gate, lanes, width, shared_floats(), chunk_row(sums_of(p), number, 0));
   }
 }
@@ -108,9 +111,9 @@ gate_add_backward_any_kernel(GateAddBackward p) {
       const int64_t at = row * width + column;
       const float grad = load(p.grad + at);
       sum += grad * load(static_cast<const T*>(p.branch) + at);
-      store(static_cast<T*>(p.grad_branch) + at, grad * gate);
+      if (p.grad_branch != nullptr) store(static_cast<T*>(p.grad_branch) + at, grad * gate);
     }
-    store(chunk_row(sums_of(p), number, 0) + column, sum);
+    if (p.grad_gate != nullptr) store(chunk_row(sums_of(p), number, 0) + column, sum);
   }
 }
 
@@ -140,7 +143,8 @@ Status launch_gate_add(const GateAdd& p, Stream stream) {
   const int64_t teams = kRowThreads / team.lanes;
   const bool is_float = p.element == Element::kFloat;
   return launch(is_float ? forward_kernel<float>(team.pieces) : forward_kernel<Bf16>(team.pieces),
-                {"gate_add", blocks_for((rows + teams - 1) / teams), kRowThreads}, p, stream);
+                {"gate_add", blocks_for((rows + teams - 1) / teams), kRowThreads}, by_row(p),
+                stream);
 }
 
 Status launch_gate_add_backward(const GateAddBackward& p, Stream stream) {
@@ -157,7 +161,8 @@ Status launch_gate_add_backward(const GateAddBackward& p, Stream stream) {
       is_float ? backward_kernel<float>(team.pieces) : backward_kernel<Bf16>(team.pieces),
       {"gate_add_backward", blocks_for(blocks), kRowThreads, any ? 0 : sums_bytes(p.shape, team)},
       p, stream);
-  return status.ok() ? launch_add_chunks(sums_of(p), stream) : status;
+  if (!status.ok() || p.grad_gate == nullptr) return status;
+  return launch_add_chunks(sums_of(p), stream);
 }
 
 }  // namespace praxino::kernels

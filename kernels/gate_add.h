@@ -22,7 +22,7 @@ struct GateAdd {
 /// Any number of rows, 0 included; widths from 1 to kMaxRowWidth. kRefused otherwise.
 Status launch_gate_add(const GateAdd& params, Stream stream);
 
-/// The gradient of x is that of y.
+/// The gradient of x is that of y. One that is null is not computed.
 struct GateAddBackward {
   const float* grad = nullptr;  // of y
   const float* gate = nullptr;

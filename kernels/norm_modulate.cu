@@ -18,7 +18,8 @@ constexpr int kWarps = kRowThreads / kWarp;
 // Rows in registers.
 template <class T, int kPieces, bool kWholeBlock>
 PRAXINO_KERNEL(kRowThreads)
-norm_modulate_kernel(NormModulate p) {
+norm_modulate_kernel(ByRow<NormModulate> q) {
+  const NormModulate& p = q.params;
   const int width = static_cast<int>(p.shape.width), lanes = row_team(width, kForwardPieces).lanes;
   const int teams = kRowThreads / lanes, lane = thread_index() % lanes;
   const int64_t rows = p.shape.rows();
@@ -39,7 +40,7 @@ norm_modulate_kernel(NormModulate p) {
         inverse_rms(team_sum<kWholeBlock>(squares, lanes, shared_floats()), width);
     if (!exists) continue;
     if (lane == 0) store(p.inverse + row, inverse);
-    const int64_t frame = row / p.shape.tokens;
+    const int64_t frame = q.tokens.quotient(row);
     PRAXINO_UNROLL
     for (int piece = 0; piece < kPieces; ++piece) {
       const int column = row_column(lane, piece, lanes);
@@ -57,7 +58,8 @@ norm_modulate_kernel(NormModulate p) {
 // Any width, a block a row.
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-norm_modulate_any_kernel(NormModulate p) {
+norm_modulate_any_kernel(ByRow<NormModulate> q) {
+  const NormModulate& p = q.params;
   const int64_t width = p.shape.width;
   for (int64_t row = block_index(); row < p.shape.rows(); row += grid_blocks()) {
     const float* x = p.x + row * width;
@@ -68,7 +70,7 @@ norm_modulate_any_kernel(NormModulate p) {
     }
     const float inverse = inverse_rms(team_sum<true>(squares, kRowThreads, shared_floats()), width);
     if (thread_index() == 0) store(p.inverse + row, inverse);
-    const int64_t frame = row / p.shape.tokens;
+    const int64_t frame = q.tokens.quotient(row);
     for (int64_t i = thread_index(); i < width; i += kRowThreads) {
       const float factor = 1.0F + load(p.scale + frame * width + i);
       const float y = load(x + i) * inverse * factor + load(p.shift + frame * width + i);
@@ -128,13 +130,14 @@ norm_modulate_backward_kernel(NormModulateBackward p) {
       PRAXINO_UNROLL
       for (int piece = 0; piece < kPieces; ++piece) {
         const int column = row_column(lane, piece, lanes);
-        if (!exists || column >= width) continue;
+        if (!exists || column >= width || p.grad_x == nullptr) continue;
         PRAXINO_UNROLL
         for (int i = 0; i < kRowVector; ++i)
           grad[piece].v[i] = inverse * (grad[piece].v[i] - normalized[piece].v[i] * projection);
         store_vector(p.grad_x + row * width + column, grad[piece]);
       }
     }
+    if (p.grad_scale == nullptr) continue;
     const ChunkSums sums = sums_of(p);
     reduce_teams(grad_scale, lanes, width, shared_floats(), chunk_row(sums, number, 0));
     reduce_teams(grad_shift, lanes, width, shared_floats(), chunk_row(sums, number, 1));
@@ -144,11 +147,12 @@ norm_modulate_backward_kernel(NormModulateBackward p) {
 // Any width, a block a row: the gradient of x.
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-norm_modulate_backward_any_kernel(NormModulateBackward p) {
+norm_modulate_backward_any_kernel(ByRow<NormModulateBackward> q) {
+  const NormModulateBackward& p = q.params;
   const int64_t width = p.shape.width;
   for (int64_t row = block_index(); row < p.shape.rows(); row += grid_blocks()) {
     const float* x = p.x + row * width;
-    const float* scale = p.scale + row / p.shape.tokens * width;
+    const float* scale = p.scale + q.tokens.quotient(row) * width;
     const T* grad = static_cast<const T*>(p.grad) + row * width;
     const float inverse = load(p.inverse + row);
     float projection = 0;
@@ -207,13 +211,14 @@ auto backward_kernel(RowTeam team) {
 
 template <class T>
 Status launch_any_backward(const NormModulateBackward& p, Stream stream) {
-  if (p.shape.rows() > 0) {
+  if (p.shape.rows() > 0 && p.grad_x != nullptr) {
     const Status status = launch(norm_modulate_backward_any_kernel<T>,
                                  {"norm_modulate_backward_any", blocks_for(p.shape.rows()),
                                   kRowThreads, kWarps * sizeof(float)},
-                                 p, stream);
+                                 by_row(p), stream);
     if (!status.ok()) return status;
   }
+  if (p.grad_scale == nullptr) return {};
   const int64_t columns = all_chunks(p.shape) * p.shape.width;
   return launch(norm_modulate_backward_sums_kernel<T>,
                 {"norm_modulate_backward_sums",
@@ -245,17 +250,19 @@ Status launch_norm_modulate(const NormModulate& p, Stream stream) {
       p.element == Element::kFloat ? forward_kernel<float>(team) : forward_kernel<Bf16>(team),
       {"norm_modulate", blocks_for((rows + teams - 1) / teams), kRowThreads,
        kWarps * sizeof(float)},
-      p, stream);
+      by_row(p), stream);
 }
 
 Status launch_norm_modulate_backward(const NormModulateBackward& p, Stream stream) {
   if (!in_range(p.shape)) return kRefused;
+  if ((p.grad_scale == nullptr) != (p.grad_shift == nullptr)) return kRefused;
   if (p.shape.frames == 0) return {};
   const bool aligned =
       aligned_16(p.x) && aligned_16(p.scale) && aligned_16(p.grad) && aligned_16(p.grad_x);
   const Status status =
       launch_backward(p, team_for(p.shape.width, kBackwardPieces, aligned), stream);
-  return status.ok() ? launch_add_chunks(sums_of(p), stream) : status;
+  if (!status.ok() || p.grad_scale == nullptr) return status;
+  return launch_add_chunks(sums_of(p), stream);
 }
 
 }  // namespace praxino::kernels

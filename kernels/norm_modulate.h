@@ -24,6 +24,7 @@ struct NormModulate {
 /// Any number of rows, 0 included; widths from 1 to kMaxRowWidth. kRefused otherwise.
 Status launch_norm_modulate(const NormModulate& params, Stream stream);
 
+/// What is null is not computed: grad_x, or the two sums together.
 struct NormModulateBackward {
   const float* x = nullptr;
   const float* scale = nullptr;

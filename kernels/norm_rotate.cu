@@ -24,7 +24,8 @@ RowTeam pair_team(int64_t width, bool aligned) {
 
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-norm_rotate_kernel(NormRotate p) {
+norm_rotate_kernel(ByHead<NormRotate> q) {
+  const NormRotate& p = q.params;
   const int width = static_cast<int>(p.shape.width), half = width / 2;
   const int lanes = row_team(half, 1).lanes, teams = kRowThreads / lanes;
   const int column = row_column(thread_index() % lanes, 0, lanes);
@@ -50,7 +51,7 @@ norm_rotate_kernel(NormRotate p) {
     const float inverse = inverse_rms(group_sum(squares, lanes), width);
     if (!works) continue;
     if (column == 0) store(p.inverse + row, inverse);
-    const int64_t angle = p.shape.position(row) * half + column;
+    const int64_t angle = q.position(row) * half + column;
     const Vec c = load_vector<kRowVector>(p.cos + angle);
     const Vec s = load_vector<kRowVector>(p.sin + angle);
     PRAXINO_UNROLL
@@ -67,7 +68,8 @@ norm_rotate_kernel(NormRotate p) {
 // Any width, a block a row.
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-norm_rotate_any_kernel(NormRotate p) {
+norm_rotate_any_kernel(ByHead<NormRotate> q) {
+  const NormRotate& p = q.params;
   const int64_t width = p.shape.width, half = width / 2;
   for (int64_t row = block_index(); row < p.shape.all().rows(); row += grid_blocks()) {
     const T* x = static_cast<const T*>(p.x) + row * width;
@@ -79,7 +81,7 @@ norm_rotate_any_kernel(NormRotate p) {
     }
     const float inverse = inverse_rms(team_sum<true>(squares, kRowThreads, shared_floats()), width);
     if (thread_index() == 0) store(p.inverse + row, inverse);
-    const int64_t angle = p.shape.position(row) * half;
+    const int64_t angle = q.position(row) * half;
     for (int64_t i = thread_index(); i < half; i += kRowThreads) {
       const float a = load(x + i) * inverse * load(p.gain + i);
       const float b = load(x + half + i) * inverse * load(p.gain + half + i);
@@ -97,7 +99,8 @@ PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const NormRotateBackward& p) {
 // A block a chunk: the gradient of x row by row, and the chunk's sum for the gain.
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-norm_rotate_backward_kernel(NormRotateBackward p) {
+norm_rotate_backward_kernel(ByHead<NormRotateBackward> q) {
+  const NormRotateBackward& p = q.params;
   const FrameRows shape = p.shape.all();
   const int width = static_cast<int>(shape.width), half = width / 2;
   const int lanes = row_team(half, 1).lanes, teams = kRowThreads / lanes;
@@ -120,7 +123,7 @@ norm_rotate_backward_kernel(NormRotateBackward p) {
       Vec x1 = {}, x2 = {}, g1 = {}, g2 = {};
       float inverse = 0, projection = 0;
       if (works) {
-        const int64_t angle = p.shape.position(row) * half + column;
+        const int64_t angle = q.position(row) * half + column;
         const Vec c = load_vector<kRowVector>(p.cos + angle);
         const Vec s = load_vector<kRowVector>(p.sin + angle);
         inverse = load(p.inverse + row);
@@ -148,9 +151,11 @@ norm_rotate_backward_kernel(NormRotateBackward p) {
         g1.v[i] = inverse * (g1.v[i] - x1.v[i] * projection);
         g2.v[i] = inverse * (g2.v[i] - x2.v[i] * projection);
       }
+      if (p.grad_x == nullptr) continue;
       store_vector(static_cast<T*>(p.grad_x) + at, g1);
       store_vector(static_cast<T*>(p.grad_x) + at + half, g2);
     }
+    if (p.grad_gain == nullptr) continue;
     float* to = chunk_row(sums_of(p), number, 0);
     reduce_teams(sum1, lanes, half, shared_floats(), to);
     reduce_teams(sum2, lanes, half, shared_floats(), to + half);
@@ -159,11 +164,12 @@ norm_rotate_backward_kernel(NormRotateBackward p) {
 
 // The gradient before the rotation, of element i of a head.
 template <class T>
-PRAXINO_DEVICE float unrotated(const NormRotateBackward& p, int64_t row, int64_t i,
+PRAXINO_DEVICE float unrotated(const ByHead<NormRotateBackward>& q, int64_t row, int64_t i,
                                Site site = PRAXINO_HERE) {
+  const NormRotateBackward& p = q.params;
   const int64_t half = p.shape.width / 2, pair = i < half ? i : i - half;
   const T* grad = static_cast<const T*>(p.grad) + row * p.shape.width;
-  const int64_t angle = p.shape.position(row) * half + pair;
+  const int64_t angle = q.position(row) * half + pair;
   const float c = load(p.cos + angle, site), s = load(p.sin + angle, site);
   const float g1 = load(grad + pair, site), g2 = load(grad + half + pair, site);
   return i < half ? g1 * c + g2 * s : g2 * c - g1 * s;
@@ -172,18 +178,19 @@ PRAXINO_DEVICE float unrotated(const NormRotateBackward& p, int64_t row, int64_t
 // Any width, a block a row: the gradient of x.
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-norm_rotate_backward_any_kernel(NormRotateBackward p) {
+norm_rotate_backward_any_kernel(ByHead<NormRotateBackward> q) {
+  const NormRotateBackward& p = q.params;
   const int64_t width = p.shape.width;
   for (int64_t row = block_index(); row < p.shape.all().rows(); row += grid_blocks()) {
     const T* x = static_cast<const T*>(p.x) + row * width;
     const float inverse = load(p.inverse + row);
     float projection = 0;
     for (int64_t i = thread_index(); i < width; i += kRowThreads)
-      projection += unrotated<T>(p, row, i) * load(p.gain + i) * load(x + i) * inverse;
+      projection += unrotated<T>(q, row, i) * load(p.gain + i) * load(x + i) * inverse;
     projection = team_sum<true>(projection, kRowThreads, shared_floats());
     projection /= static_cast<float>(width);
     for (int64_t i = thread_index(); i < width; i += kRowThreads) {
-      const float scaled = unrotated<T>(p, row, i) * load(p.gain + i);
+      const float scaled = unrotated<T>(q, row, i) * load(p.gain + i);
       store(static_cast<T*>(p.grad_x) + row * width + i,
             inverse * (scaled - load(x + i) * inverse * projection));
     }
@@ -193,7 +200,8 @@ norm_rotate_backward_any_kernel(NormRotateBackward p) {
 // Any width, a thread a column of a chunk: the sum for the gain.
 template <class T>
 PRAXINO_KERNEL(kRowThreads)
-norm_rotate_backward_sums_kernel(NormRotateBackward p) {
+norm_rotate_backward_sums_kernel(ByHead<NormRotateBackward> q) {
+  const NormRotateBackward& p = q.params;
   const FrameRows shape = p.shape.all();
   const int64_t columns = all_chunks(shape) * shape.width;
   for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
@@ -203,7 +211,7 @@ norm_rotate_backward_sums_kernel(NormRotateBackward p) {
     float sum = 0;
     for (int64_t row = chunk.begin; row < chunk.end; ++row) {
       const float x = load(static_cast<const T*>(p.x) + row * shape.width + column);
-      sum += unrotated<T>(p, row, column) * x * load(p.inverse + row);
+      sum += unrotated<T>(q, row, column) * x * load(p.inverse + row);
     }
     store(chunk_row(sums_of(p), number, 0) + column, sum);
   }
@@ -212,18 +220,19 @@ norm_rotate_backward_sums_kernel(NormRotateBackward p) {
 template <class T>
 Status launch_any_backward(const NormRotateBackward& p, Stream stream) {
   const FrameRows shape = p.shape.all();
-  if (shape.rows() > 0) {
+  if (shape.rows() > 0 && p.grad_x != nullptr) {
     const Status status = launch(
         norm_rotate_backward_any_kernel<T>,
         {"norm_rotate_backward_any", blocks_for(shape.rows()), kRowThreads, kWarps * sizeof(float)},
-        p, stream);
+        by_head(p), stream);
     if (!status.ok()) return status;
   }
+  if (p.grad_gain == nullptr) return {};
   const int64_t columns = all_chunks(shape) * shape.width;
   return launch(norm_rotate_backward_sums_kernel<T>,
                 {"norm_rotate_backward_sums", blocks_for((columns + kRowThreads - 1) / kRowThreads),
                  kRowThreads},
-                p, stream);
+                by_head(p), stream);
 }
 
 Status launch_backward(const NormRotateBackward& p, RowTeam team, Stream stream) {
@@ -234,7 +243,7 @@ Status launch_backward(const NormRotateBackward& p, RowTeam team, Stream stream)
   return launch(is_float ? norm_rotate_backward_kernel<float> : norm_rotate_backward_kernel<Bf16>,
                 {"norm_rotate_backward", blocks_for(all_chunks(shape)), kRowThreads,
                  sums_bytes(shape, team) / 2},
-                p, stream);
+                by_head(p), stream);
 }
 
 }  // namespace
@@ -249,21 +258,22 @@ Status launch_norm_rotate(const NormRotate& p, Stream stream) {
   const bool is_float = p.element == Element::kFloat;
   if (team.pieces == 0) {
     return launch(is_float ? norm_rotate_any_kernel<float> : norm_rotate_any_kernel<Bf16>,
-                  {"norm_rotate_any", blocks_for(rows), kRowThreads, kWarps * sizeof(float)}, p,
-                  stream);
+                  {"norm_rotate_any", blocks_for(rows), kRowThreads, kWarps * sizeof(float)},
+                  by_head(p), stream);
   }
   const int64_t teams = kRowThreads / team.lanes;
   return launch(is_float ? norm_rotate_kernel<float> : norm_rotate_kernel<Bf16>,
-                {"norm_rotate", blocks_for((rows + teams - 1) / teams), kRowThreads}, p, stream);
+                {"norm_rotate", blocks_for((rows + teams - 1) / teams), kRowThreads}, by_head(p),
+                stream);
 }
 
 Status launch_norm_rotate_backward(const NormRotateBackward& p, Stream stream) {
   if (!in_range(p.shape)) return kRefused;
-  if (p.shape.rows == 0) return {};
   const bool aligned = aligned_16(p.x) && aligned_16(p.gain) && aligned_16(p.cos) &&
                        aligned_16(p.sin) && aligned_16(p.grad) && aligned_16(p.grad_x);
   const Status status = launch_backward(p, pair_team(p.shape.width, aligned), stream);
-  return status.ok() ? launch_add_chunks(sums_of(p), stream) : status;
+  if (!status.ok() || p.grad_gain == nullptr) return status;
+  return launch_add_chunks(sums_of(p), stream);
 }
 
 }  // namespace praxino::kernels

@@ -6,6 +6,7 @@
 // time. Pointers are to device memory and may not overlap. Launchers only queue work on the stream;
 // they are thread-safe.
 
+#include "kernels/division.h"
 #include "kernels/frame_rows.h"
 #include "kernels/launch.h"
 
@@ -16,18 +17,33 @@ struct HeadRows {
   int64_t positions = 0;
   int64_t heads = 0;
   int64_t width = 0;  // of a head
-  /// Every head of every position is a row of `width`; those of one of `rows` share a sum.
-  constexpr PRAXINO_HOST_DEVICE FrameRows all() const { return {rows, positions * heads, width}; }
-  /// The position of such a row.
-  constexpr PRAXINO_HOST_DEVICE int64_t position(int64_t row) const {
-    return row / heads % positions;
+  /// Every head of every position is a row of `width`; all of them share the sum for the gain.
+  constexpr PRAXINO_HOST_DEVICE FrameRows all() const {
+    return {1, rows * positions * heads, width};
   }
 };
 
+/// What the kernels are launched with: their parameters, and the position of a row.
+template <class Params>
+struct ByHead {
+  Params params;
+  Divisor heads;
+  Divisor positions;
+  constexpr PRAXINO_HOST_DEVICE int64_t position(int64_t row) const {
+    return positions.remainder(heads.quotient(row));
+  }
+};
+
+template <class Params>
+constexpr ByHead<Params> by_head(const Params& params) {
+  return {params, Divisor(params.shape.heads), Divisor(params.shape.positions)};
+}
+
 constexpr PRAXINO_HOST_DEVICE bool in_range(const HeadRows& shape) {
-  if (shape.positions < 0 || shape.heads < 0 || shape.width % 2 != 0) return false;
-  return shape.heads == 0 ||
-         (shape.positions <= kMaxRowWidth * kMaxRowWidth / shape.heads && in_range(shape.all()));
+  if (shape.rows < 0 || shape.positions < 0 || shape.heads < 0 || shape.width % 2 != 0)
+    return false;
+  if (shape.heads > 0 && shape.positions > kMaxRowWidth * kMaxRowWidth / shape.heads) return false;
+  return in_range(FrameRows{shape.rows, shape.positions * shape.heads, shape.width});
 }
 
 struct NormRotate {
@@ -50,9 +66,9 @@ struct NormRotateBackward {
   const float* sin = nullptr;
   const float* inverse = nullptr;  // as the forward pass wrote it
   const void* grad = nullptr;      // of y
-  void* grad_x = nullptr;
-  float* grad_gain = nullptr;  // rows x width: to be summed over rows
-  float* workspace = nullptr;  // chunk_workspace(shape.all(), 1) floats
+  void* grad_x = nullptr;          // null: not computed
+  float* grad_gain = nullptr;      // width; null: not computed
+  float* workspace = nullptr;      // chunk_workspace(shape.all(), 1) floats
   HeadRows shape;
   Element element = Element::kFloat;  // of x and both gradients
 };

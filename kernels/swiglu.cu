@@ -13,15 +13,22 @@ using namespace device;
 
 constexpr int kThreads = 256;
 
+template <class Params>
+struct ByPiece {
+  Params params;
+  Divisor pieces_of_row;
+};
+
 // kVector elements at a time; 1 where rows or pointers are not aligned.
 template <class T, int kVector>
 PRAXINO_KERNEL(kThreads)
-swiglu_kernel(SwiGlu p) {
+swiglu_kernel(ByPiece<SwiGlu> q) {
+  const SwiGlu& p = q.params;
   const T* ab = static_cast<const T*>(p.ab);
   const int64_t pieces = swiglu_pieces(p.rows, p.half, kVector);
   for (int64_t i = block_index() * kThreads + thread_index(); i < pieces;
        i += grid_blocks() * kThreads) {
-    const SwiGluSpot at = swiglu_spot(i, p.half, kVector);
+    const SwiGluSpot at = swiglu_spot(i, q.pieces_of_row, kVector);
     const Vector<kVector> a = load_vector<kVector>(ab + at.a);
     const Vector<kVector> b = load_vector<kVector>(ab + at.b);
     Vector<kVector> y;
@@ -33,14 +40,15 @@ swiglu_kernel(SwiGlu p) {
 
 template <class T, int kVector>
 PRAXINO_KERNEL(kThreads)
-swiglu_backward_kernel(SwiGluBackward p) {
+swiglu_backward_kernel(ByPiece<SwiGluBackward> q) {
+  const SwiGluBackward& p = q.params;
   const T* ab = static_cast<const T*>(p.ab);
   const T* grad = static_cast<const T*>(p.grad);
   T* grad_ab = static_cast<T*>(p.grad_ab);
   const int64_t pieces = swiglu_pieces(p.rows, p.half, kVector);
   for (int64_t i = block_index() * kThreads + thread_index(); i < pieces;
        i += grid_blocks() * kThreads) {
-    const SwiGluSpot at = swiglu_spot(i, p.half, kVector);
+    const SwiGluSpot at = swiglu_spot(i, q.pieces_of_row, kVector);
     const Vector<kVector> a = load_vector<kVector>(ab + at.a);
     const Vector<kVector> b = load_vector<kVector>(ab + at.b);
     const Vector<kVector> g = load_vector<kVector>(grad + at.y);
@@ -63,12 +71,12 @@ int vector_of(Element element, int64_t half, bool aligned) {
 }
 
 template <class Params>
-Status launch_by_rows(const char* name, const Params& p, int vector, void (*kernel)(Params),
-                      Stream stream) {
+Status launch_by_rows(const char* name, const Params& p, int vector,
+                      void (*kernel)(ByPiece<Params>), Stream stream) {
   const int64_t pieces = swiglu_pieces(p.rows, p.half, vector);
   if (pieces == 0) return {};
-  return launch(kernel, {name, blocks_for((pieces + kThreads - 1) / kThreads), kThreads}, p,
-                stream);
+  return launch(kernel, {name, blocks_for((pieces + kThreads - 1) / kThreads), kThreads},
+                ByPiece<Params>{p, Divisor(p.half / vector)}, stream);
 }
 
 template <class Params>

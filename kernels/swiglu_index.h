@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/division.h"
 #include "kernels/host_device.h"
 
 namespace praxino::kernels {
@@ -19,11 +20,11 @@ constexpr PRAXINO_HOST_DEVICE int64_t swiglu_pieces(int64_t rows, int64_t half, 
   return rows * (half / vector);
 }
 
-/// The first elements of a piece, counted along the rows of y.
-constexpr PRAXINO_HOST_DEVICE SwiGluSpot swiglu_spot(int64_t piece, int64_t half, int vector) {
-  const int64_t pieces_of_row = half / vector;
-  const int64_t row = piece / pieces_of_row;
-  const int64_t column = (piece - row * pieces_of_row) * vector;
+/// The first elements of a piece, counted along the rows of y. `pieces_of_row`: half / vector.
+constexpr PRAXINO_HOST_DEVICE SwiGluSpot swiglu_spot(int64_t piece, const Divisor& pieces_of_row,
+                                                     int vector) {
+  const int64_t row = pieces_of_row.quotient(piece), half = pieces_of_row.by() * vector;
+  const int64_t column = (piece - row * pieces_of_row.by()) * vector;
   return {row * 2 * half + column, row * 2 * half + half + column, row * half + column};
 }
 

@@ -23,7 +23,7 @@ PRAXINO_DEVICE float exp2_fast(float x) {
 #endif
 }
 
-/// log2(x); -infinity at 0.
+/// The base-2 logarithm; minus infinity for zero. Near x = 1 it is absolute: about 2e-7.
 PRAXINO_DEVICE float log2_fast(float x) {
 #if defined(__CUDACC__)
   float y;
@@ -33,6 +33,9 @@ PRAXINO_DEVICE float log2_fast(float x) {
   return std::log2(x);
 #endif
 }
+
+/// The larger one; a NaN only where `a` is one.
+PRAXINO_DEVICE float maximum(float a, float b) { return b > a ? b : a; }
 
 /// 1 / sqrt(x)
 PRAXINO_DEVICE float rsqrt_fast(float x) {

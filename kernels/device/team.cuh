@@ -24,4 +24,21 @@ PRAXINO_DEVICE float team_sum(float value, [[maybe_unused]] int lanes,
   }
 }
 
+/// The largest over the team, likewise; a NaN may be lost.
+template <bool kWholeBlock>
+PRAXINO_DEVICE float team_max(float value, [[maybe_unused]] int lanes,
+                              [[maybe_unused]] float* scratch, Site site = PRAXINO_HERE) {
+  if constexpr (!kWholeBlock) {
+    return group_max(value, lanes, site);
+  } else {
+    value = group_max(value, kWarp, site);
+    if (lane_index() == 0) store(scratch + warp_index(), value, site);
+    sync_block(site);
+    for (int warp = 0; warp < block_threads() / kWarp; ++warp)
+      value = maximum(value, load(scratch + warp, site));
+    sync_block(site);  // the next call writes where this one reads
+    return value;
+  }
+}
+
 }  // namespace praxino::kernels::device

@@ -3,6 +3,7 @@
 // shuffle orders no memory accesses: for those there is sync_warp().
 
 #include "kernels/bf16.h"
+#include "kernels/device/math.cuh"
 #include "kernels/device/thread.cuh"
 
 namespace praxino::kernels::device {
@@ -65,12 +66,10 @@ PRAXINO_DEVICE T group_sum(T value, int lanes, [[maybe_unused]] Site site = PRAX
   return value;
 }
 
-/// The same for the largest value; NaN where one is NaN is not promised.
+/// The largest over such a group; a NaN may be lost.
 PRAXINO_DEVICE float group_max(float value, int lanes, [[maybe_unused]] Site site = PRAXINO_HERE) {
-  for (int distance = lanes / 2; distance > 0; distance /= 2) {
-    const float other = shuffle_xor(value, distance, kFullWarp, site);
-    value = other > value ? other : value;
-  }
+  for (int distance = lanes / 2; distance > 0; distance /= 2)
+    value = maximum(value, shuffle_xor(value, distance, kFullWarp, site));
   return value;
 }
 

@@ -7,6 +7,8 @@
 
 #include <optional>
 
+#include "praxino/ops/cross_entropy.h"
+
 namespace praxino::ops::cuda {
 
 #if defined(PRAXINO_CUDA)
@@ -22,6 +24,8 @@ std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
 std::optional<at::Tensor> swiglu(const at::Tensor& ab);
 std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
                                       const at::Tensor& cos, const at::Tensor& sin);
+std::optional<at::Tensor> cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
+                                        const CrossEntropyOptions& options);
 
 /// The same after a check at the first use on each device and for each type (self_check.h):
 /// nothing where the kernel disagreed with its formula there.
@@ -33,6 +37,8 @@ std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
 std::optional<at::Tensor> swiglu(const at::Tensor& ab);
 std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
                                       const at::Tensor& cos, const at::Tensor& sin);
+std::optional<at::Tensor> cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
+                                        const CrossEntropyOptions& options);
 }  // namespace checked
 
 }  // namespace praxino::ops::cuda

@@ -37,13 +37,15 @@ struct GateAdd : torch::autograd::Function<GateAdd> {
     const Tensor grad = grads[0].contiguous();
     const Launching launching(branch);
     const kernels::FrameRows shape = frame_rows(branch);
-    const Tensor grad_gate = at::empty_like(gate), grad_branch = at::empty_like(branch),
-                 workspace = at::empty({kernels::chunk_workspace(shape, 1)}, gate.options());
+    const Tensor grad_gate = gradient_of(gate, ctx->needs_input_grad(1)),
+                 grad_branch = gradient_of(branch, ctx->needs_input_grad(2));
+    const int64_t floats = grad_gate.defined() ? kernels::chunk_workspace(shape, 1) : 0;
+    const Tensor workspace = at::empty({floats}, gate.options());
     const kernels::GateAddBackward p{.grad = grad.const_data_ptr<float>(),
                                      .gate = gate.const_data_ptr<float>(),
                                      .branch = branch.const_data_ptr(),
-                                     .grad_branch = grad_branch.mutable_data_ptr(),
-                                     .grad_gate = grad_gate.mutable_data_ptr<float>(),
+                                     .grad_branch = address_of(grad_branch),
+                                     .grad_gate = address_of<float>(grad_gate),
                                      .workspace = workspace.mutable_data_ptr<float>(),
                                      .shape = shape,
                                      .element = *element_of(branch.scalar_type())};

@@ -22,6 +22,10 @@ namespace praxino::ops::cuda {
   ROW(fsq, finite_scalar_quantize, kTokens, kPortable, kBoth)                           \
   ROW(patch_embed, patch_embed, kTokens, kPortable, kBfloat16)                          \
   ROW(nearest_code, nearest_code, kTokens, kPortable, kBoth)                            \
-  ROW(code_sums, code_statistics, kTokens, kPortable, kBoth)
+  ROW(code_sums, code_statistics, kTokens, kPortable, kBoth)                            \
+  ROW(cross_entropy, cross_entropy, kLoss, kPortable, kBoth)                            \
+  ROW(step_values, step_values, kOptimizer, kPortable, kBoth)                           \
+  ROW(adamw, adamw, kOptimizer, kPortable, kBoth)                                       \
+  ROW(muon, muon, kOptimizer, kPortable, kBoth)
 
 }  // namespace praxino::ops::cuda

@@ -25,6 +25,13 @@ bool is_float(const at::Tensor& tensor, at::IntArrayRef sizes, const at::Tensor&
 /// have.
 void refuse_double_backward(const char* operation);
 
+/// Memory for a gradient: like `value`, undefined where nobody wants it. Its address: null then.
+at::Tensor gradient_of(const at::Tensor& value, bool wanted);
+template <class T = void>
+T* address_of(const at::Tensor& gradient) {
+  return gradient.defined() ? static_cast<T*>(gradient.mutable_data_ptr()) : nullptr;
+}
+
 /// B T N D as rows of frames.
 kernels::FrameRows frame_rows(const at::Tensor& x);
 

@@ -44,16 +44,18 @@ struct NormModulate : torch::autograd::Function<NormModulate> {
     const Tensor grad = grads[0].contiguous();
     const Launching launching(x);
     const kernels::FrameRows shape = frame_rows(x);
-    const Tensor grad_x = at::empty_like(x), grad_scale = at::empty_like(scale),
-                 grad_shift = at::empty_like(scale),
-                 workspace = at::empty({kernels::chunk_workspace(shape, kSums)}, x.options());
+    const bool sums = ctx->needs_input_grad(1) || ctx->needs_input_grad(2);
+    const Tensor grad_x = gradient_of(x, ctx->needs_input_grad(0)),
+                 grad_scale = gradient_of(scale, sums), grad_shift = gradient_of(scale, sums);
+    const int64_t floats = sums ? kernels::chunk_workspace(shape, kSums) : 0;
+    const Tensor workspace = at::empty({floats}, x.options());
     const kernels::NormModulateBackward p{.x = x.const_data_ptr<float>(),
                                           .scale = scale.const_data_ptr<float>(),
                                           .inverse = inverse.const_data_ptr<float>(),
                                           .grad = grad.const_data_ptr(),
-                                          .grad_x = grad_x.mutable_data_ptr<float>(),
-                                          .grad_scale = grad_scale.mutable_data_ptr<float>(),
-                                          .grad_shift = grad_shift.mutable_data_ptr<float>(),
+                                          .grad_x = address_of<float>(grad_x),
+                                          .grad_scale = address_of<float>(grad_scale),
+                                          .grad_shift = address_of<float>(grad_shift),
                                           .workspace = workspace.mutable_data_ptr<float>(),
                                           .shape = shape,
                                           .element = *element_of(grad.scalar_type())};

@@ -44,23 +44,24 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
     const Tensor grad = grads[0].contiguous();
     const Launching launching(x);
     const kernels::HeadRows shape = head_rows(x);
-    const Tensor grad_x = at::empty_like(x),
-                 grad_gain = at::empty({shape.rows, shape.width}, gain.options()),
-                 workspace = at::empty({kernels::chunk_workspace(shape.all(), 1)}, gain.options());
+    const Tensor grad_x = gradient_of(x, ctx->needs_input_grad(0)),
+                 grad_gain = gradient_of(gain, ctx->needs_input_grad(1));
+    const int64_t floats = grad_gain.defined() ? kernels::chunk_workspace(shape.all(), 1) : 0;
+    const Tensor workspace = at::empty({floats}, gain.options());
     const kernels::NormRotateBackward p{.x = x.const_data_ptr(),
                                         .gain = gain.const_data_ptr<float>(),
                                         .cos = saved[2].const_data_ptr<float>(),
                                         .sin = saved[3].const_data_ptr<float>(),
                                         .inverse = saved[4].const_data_ptr<float>(),
                                         .grad = grad.const_data_ptr(),
-                                        .grad_x = grad_x.mutable_data_ptr(),
-                                        .grad_gain = grad_gain.mutable_data_ptr<float>(),
+                                        .grad_x = address_of(grad_x),
+                                        .grad_gain = address_of<float>(grad_gain),
                                         .workspace = workspace.mutable_data_ptr<float>(),
                                         .shape = shape,
                                         .element = *element_of(x.scalar_type())};
     Launching::check(kernels::launch_norm_rotate_backward(p, launching.stream()),
                      "norm_rotate backward");
-    return {grad_x, grad_gain.sum(0), Tensor(), Tensor()};
+    return {grad_x, grad_gain, Tensor(), Tensor()};
   }
 };
 

@@ -98,6 +98,29 @@ TEST(FrameRows, WorkspaceHoldsEverySumOfEveryChunkApart) {
   EXPECT_EQ(row * shape.width, static_cast<int64_t>(workspace.size()));
 }
 
+TEST(FrameRows, WorkspaceHoldsTheGroupsOfALongFrameBehindItsChunks) {
+  const FrameRows shape{2, 65 * 16, 8};
+  ASSERT_EQ(chunks_of_frame(shape), kGroupChunks + 1);
+  ASSERT_EQ(groups_of_frame(shape), 2);
+  std::vector<float> workspace(static_cast<size_t>(chunk_workspace(shape, 2)));
+  const ChunkSums sums{.workspace = workspace.data(), .sums = 2, .shape = shape};
+  int64_t row = all_chunks(shape) * 2;
+  for (int64_t number = 0; number < 4; ++number) {
+    for (int sum = 0; sum < 2; ++sum, ++row)
+      EXPECT_EQ(group_row(sums, number, sum) - workspace.data(), row * shape.width);
+  }
+  EXPECT_EQ(row * shape.width, static_cast<int64_t>(workspace.size()));
+}
+
+TEST(FrameRows, WhereAFrameIsOneGroupItsSumIsTheResult) {
+  const FrameRows shape{3, 64 * 16, 8};
+  float results[2][24];
+  const ChunkSums sums{.results = {results[0], results[1]}, .sums = 2, .shape = shape};
+  ASSERT_EQ(groups_of_frame(shape), 1);
+  EXPECT_EQ(chunk_workspace(shape, 2), 3 * 64 * 2 * 8);
+  EXPECT_EQ(group_row(sums, 2, 1), results[1] + 16);
+}
+
 TEST(FrameRows, WhereAFrameIsOneChunkItsSumIsTheResult) {
   const FrameRows shape{3, 16, 8};
   float results[2][24];

@@ -35,7 +35,7 @@ REMARK = r"\(C75\d\d\).*"
 # instructions that it must have. The limits lie a little above what CUDA 13.0 needs for 8.0, 9.0
 # and 10.0f; where one is crossed, look at occupancy. No thread has more than 255.
 LIMITS = [
-    (r"add_chunks_kernel", 48, 0, 0),
+    (r"add_chunks_kernel<(true|false)>", 64, 0, 0),
     (r"frame_attention_hopper(_queries|_keys)?_kernel<.*>", 168, 0, 0, WARPGROUPS),
     (r"frame_attention_kernel<(64|128), false>", 255, 0, 1, MATRICES),
     (r"frame_attention_kernel<(64|128), true>", 240, 10, 1, MATRICES),
@@ -64,6 +64,12 @@ LIMITS = [
     (r"norm_rotate_backward_kernel", 128, 12, 2),
     (r"adamw_kernel<float>", 96, 10, 11),
     (r"adamw_kernel<.*Bf16>", 88, 9, 11),
+    (r"cross_entropy_kernel<float, (true|false)>", 120, 8, 8),
+    (r"cross_entropy_kernel<.*Bf16, (true|false)>", 96, 4, 4),
+    (r"cross_entropy_any_kernel<float>", 48, 4, 2),
+    (r"cross_entropy_any_kernel<.*Bf16>", 48, 2, 1),
+    (r"scale_rows_kernel<float>", 40, 2, 2),
+    (r"scale_rows_kernel<.*Bf16>", 40, 1, 1),
     (r"muon_momentum_kernel<float>", 48, 4, 4),
     (r"muon_momentum_kernel<.*Bf16>", 48, 3, 4),
     (r"muon_apply_kernel<float>", 56, 6, 7),

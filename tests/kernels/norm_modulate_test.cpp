@@ -76,8 +76,12 @@ Results formula(const Inputs& in) {
   return out;
 }
 
+struct Wanted {
+  bool x = true, sums = true;
+};
+
 template <class T>
-Results kernel(const Inputs& in, uint64_t seed) {
+Results kernel(const Inputs& in, uint64_t seed, Wanted wanted = {}) {
   // Launchers choose their grids by the number of multiprocessors: results must not depend on it.
   CudaOnCpu cuda({.seed = seed, .multiprocessors = static_cast<int>(seed)});
   std::vector<T> grads;
@@ -96,22 +100,24 @@ Results kernel(const Inputs& in, uint64_t seed) {
                              .element = kElementOf<T>};
   EXPECT_TRUE(launch_norm_modulate(forward, nullptr).ok());
   const auto workspace = static_cast<size_t>(chunk_workspace(in.shape, 2));
-  const NormModulateBackward backward{
-      .x = x,
-      .scale = scale,
-      .inverse = inverse,
-      .grad = cuda.upload(grads, "grad", in.skew[4]),
-      .grad_x = cuda.allocate<float>(in.x.size(), "grad_x", in.skew[5]),
-      .grad_scale = cuda.allocate<float>(in.scale.size(), "grad_scale"),
-      .grad_shift = cuda.allocate<float>(in.scale.size(), "grad_shift"),
-      .workspace = cuda.allocate<float>(workspace, "workspace"),
-      .shape = in.shape,
-      .element = kElementOf<T>};
+  float* grad_x = cuda.allocate<float>(in.x.size(), "grad_x", in.skew[5]);
+  float* grad_scale = cuda.allocate<float>(in.scale.size(), "grad_scale");
+  float* grad_shift = cuda.allocate<float>(in.scale.size(), "grad_shift");
+  const NormModulateBackward backward{.x = x,
+                                      .scale = scale,
+                                      .inverse = inverse,
+                                      .grad = cuda.upload(grads, "grad", in.skew[4]),
+                                      .grad_x = wanted.x ? grad_x : nullptr,
+                                      .grad_scale = wanted.sums ? grad_scale : nullptr,
+                                      .grad_shift = wanted.sums ? grad_shift : nullptr,
+                                      .workspace = cuda.allocate<float>(workspace, "workspace"),
+                                      .shape = in.shape,
+                                      .element = kElementOf<T>};
   EXPECT_TRUE(launch_norm_modulate_backward(backward, nullptr).ok());
   return {exact(cuda.download(y, in.x.size())), exact(cuda.download(inverse, rows)),
-          exact(cuda.download(backward.grad_x, in.x.size())),
-          exact(cuda.download(backward.grad_scale, in.scale.size())),
-          exact(cuda.download(backward.grad_shift, in.scale.size()))};
+          exact(cuda.download(grad_x, in.x.size())),
+          exact(cuda.download(grad_scale, in.scale.size())),
+          exact(cuda.download(grad_shift, in.scale.size()))};
 }
 
 // What is float comes from float arithmetic whatever the type of y.
@@ -146,6 +152,21 @@ INSTANTIATE_TEST_SUITE_P(
                       FrameRows{2, 5, 504}, FrameRows{3, 18, 512}, FrameRows{1, 15, 1000},
                       FrameRows{2, 17, 1024}, FrameRows{1, 2, 1031}, FrameRows{2, 3, 1536},
                       FrameRows{1, 3, 2048}, FrameRows{2, 2, 4096}, FrameRows{1, 2, 4104}));
+
+TEST(NormModulateKernels, ComputeOnlyTheGradientsThatAreWanted) {
+  for (const FrameRows shape : {FrameRows{2, 19, 40}, FrameRows{3, 17, 1032}, FrameRows{2, 5, 9}}) {
+    const Inputs in = inputs(shape);
+    const Results all = kernel<Bf16>(in, 1);
+    EXPECT_EQ(kernel<Bf16>(in, 2, {.x = true, .sums = false}).grad_x, all.grad_x);
+    const Results sums = kernel<Bf16>(in, 2, {.x = false, .sums = true});
+    EXPECT_EQ(sums.grad_scale, all.grad_scale);
+    EXPECT_EQ(sums.grad_shift, all.grad_shift);
+  }
+  float one_of_two = 0;
+  EXPECT_EQ(
+      launch_norm_modulate_backward({.grad_scale = &one_of_two, .shape = {1, 1, 8}}, nullptr).code,
+      kRefused.code);
+}
 
 TEST(NormModulateKernels, TakeAnyPointerUnaligned) {
   for (size_t i = 0; i < 6; ++i) {

@@ -51,7 +51,7 @@ Results formula(const Inputs& in) {
   Results out;
   out.y.resize(in.x.size());
   out.grad_x.resize(in.x.size());
-  out.grad_gain.resize(static_cast<size_t>(in.shape.rows) * width);
+  out.grad_gain.resize(width);
   for (size_t row = 0; row * width < in.x.size(); ++row) {
     const size_t at = row * width, angle = row / heads % positions * half;
     double squares = 0, projection = 0;
@@ -70,7 +70,7 @@ Results formula(const Inputs& in) {
     }
     for (size_t i = 0; i < width; ++i) {
       const double normalized = in.x[at + i] * inverse;
-      out.grad_gain[row / (heads * positions) * width + i] += scaled[i] * normalized;
+      out.grad_gain[i] += scaled[i] * normalized;
       scaled[i] *= double{in.gain[i]};
       projection += scaled[i] * normalized;
     }
@@ -88,8 +88,12 @@ std::vector<T> typed(const Doubles& values) {
   return result;
 }
 
+struct Wanted {
+  bool x = true, gain = true;
+};
+
 template <class T>
-Results kernel(const Inputs& in, uint64_t seed) {
+Results kernel(const Inputs& in, uint64_t seed, Wanted wanted = {}) {
   // Launchers choose their grids by the number of multiprocessors: results must not depend on it.
   CudaOnCpu cuda({.seed = seed, .multiprocessors = static_cast<int>(seed)});
   const size_t elements = in.x.size(), rows = static_cast<size_t>(in.shape.all().rows());
@@ -103,23 +107,24 @@ Results kernel(const Inputs& in, uint64_t seed) {
                            .shape = in.shape,
                            .element = kElementOf<T>};
   const auto workspace = static_cast<size_t>(chunk_workspace(in.shape.all(), 1));
-  const size_t gains = static_cast<size_t>(in.shape.rows * in.shape.width);
+  const auto gains = static_cast<size_t>(in.shape.width);
   T* grad_x = cuda.allocate<T>(elements, "grad_x", in.skew[6]);
+  float* grad_gain = cuda.allocate<float>(gains, "grad_gain");
   const NormRotateBackward backward{.x = forward.x,
                                     .gain = forward.gain,
                                     .cos = forward.cos,
                                     .sin = forward.sin,
                                     .inverse = forward.inverse,
                                     .grad = cuda.upload(typed<T>(in.grad), "grad", in.skew[5]),
-                                    .grad_x = grad_x,
-                                    .grad_gain = cuda.allocate<float>(gains, "grad_gain"),
+                                    .grad_x = wanted.x ? grad_x : nullptr,
+                                    .grad_gain = wanted.gain ? grad_gain : nullptr,
                                     .workspace = cuda.allocate<float>(workspace, "workspace"),
                                     .shape = in.shape,
                                     .element = kElementOf<T>};
   EXPECT_TRUE(launch_norm_rotate(forward, nullptr).ok());
   EXPECT_TRUE(launch_norm_rotate_backward(backward, nullptr).ok());
   return {exact(cuda.download(y, elements)), exact(cuda.download(forward.inverse, rows)),
-          exact(cuda.download(grad_x, elements)), exact(cuda.download(backward.grad_gain, gains))};
+          exact(cuda.download(grad_x, elements)), exact(cuda.download(grad_gain, gains))};
 }
 
 template <class T>
@@ -169,15 +174,24 @@ TEST(NormRotateKernels, GiveEqualBitsUnderEveryScheduleAndGrid) {
   }
 }
 
+TEST(NormRotateKernels, ComputeOnlyTheGradientsThatAreWanted) {
+  for (const HeadRows shape : {HeadRows{2, 9, 2, 32}, HeadRows{3, 5, 2, 10}}) {
+    const Inputs in = inputs(shape);
+    const Results both = kernel<Bf16>(in, 1);
+    EXPECT_EQ(kernel<Bf16>(in, 2, {.x = true, .gain = false}).grad_x, both.grad_x);
+    EXPECT_EQ(kernel<Bf16>(in, 2, {.x = false, .gain = true}).grad_gain, both.grad_gain);
+  }
+}
+
 TEST(NormRotateKernels, WithoutPositionsTheGradientOfTheGainIsZero) {
-  EXPECT_EQ(kernel<float>(inputs({2, 0, 3, 16}), 1).grad_gain, Doubles(32, 0.0));
-  EXPECT_EQ(kernel<float>(inputs({2, 3, 0, 6}), 1).grad_gain, Doubles(12, 0.0));
+  EXPECT_EQ(kernel<float>(inputs({2, 0, 3, 16}), 1).grad_gain, Doubles(16, 0.0));
+  EXPECT_EQ(kernel<float>(inputs({2, 3, 0, 6}), 1).grad_gain, Doubles(6, 0.0));
+  EXPECT_EQ(kernel<float>(inputs({0, 3, 2, 6}), 1).grad_gain, Doubles(6, 0.0));
 }
 
 TEST(NormRotateKernels, DoNotLaunchForAnEmptyBatchAndRefuseShapesOutOfRange) {
   CudaOnCpu cuda;
   EXPECT_TRUE(launch_norm_rotate({.shape = {0, 5, 2, 8}}, nullptr).ok());
-  EXPECT_TRUE(launch_norm_rotate_backward({.shape = {0, 5, 2, 8}}, nullptr).ok());
   for (const HeadRows shape : {HeadRows{2, 2, 2, 7}, HeadRows{2, 2, 2, 0}, HeadRows{-1, 2, 2, 8},
                                HeadRows{2, INT64_MAX / 2, 4, 8}, HeadRows{2, 2, -1, 8}}) {
     EXPECT_EQ(launch_norm_rotate({.shape = shape}, nullptr).code, kRefused.code);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/bf16.h"
@@ -31,6 +32,16 @@ T rounded(double value) {
 template <class T>
 double as(double value) {
   return static_cast<double>(to_float(rounded<T>(value)));
+}
+
+/// One step of a formula, rounded to the type; double is exact.
+template <class T>
+double step(double value) {
+  if constexpr (std::is_same_v<T, double>) {
+    return value;
+  } else {
+    return as<T>(value);
+  }
 }
 
 template <class T>

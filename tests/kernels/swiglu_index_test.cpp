@@ -12,7 +12,7 @@ TEST(SwiGluIndex, PiecesTileTheRowsInOrder) {
       int64_t piece = 0;
       for (int64_t row = 0; row < rows; ++row) {
         for (int64_t column = 0; column < half; column += vector, ++piece) {
-          const SwiGluSpot at = swiglu_spot(piece, half, vector);
+          const SwiGluSpot at = swiglu_spot(piece, Divisor(half / vector), vector);
           EXPECT_EQ(at.y, row * half + column);
           EXPECT_EQ(at.a, row * 2 * half + column);
           EXPECT_EQ(at.b, row * 2 * half + half + column);
@@ -26,8 +26,8 @@ TEST(SwiGluIndex, PiecesTileTheRowsInOrder) {
 TEST(SwiGluIndex, ReachesBeyondWhatThirtyTwoBitsHold) {
   const int64_t half = 4096, rows = int64_t{1} << 24;
   const int64_t last = swiglu_pieces(rows, half, 8) - 1;
-  EXPECT_EQ(swiglu_spot(last, half, 8).y, rows * half - 8);
-  EXPECT_EQ(swiglu_spot(last, half, 8).b, rows * 2 * half - 8);
+  EXPECT_EQ(swiglu_spot(last, Divisor(half / 8), 8).y, rows * half - 8);
+  EXPECT_EQ(swiglu_spot(last, Divisor(half / 8), 8).b, rows * 2 * half - 8);
 }
 
 }  // namespace

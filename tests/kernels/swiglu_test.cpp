@@ -12,7 +12,6 @@ namespace praxino::kernels {
 namespace {
 
 using praxino::testing::CudaOnCpu;
-using testing::as;
 using testing::distance;
 using testing::Doubles;
 using testing::exact;
@@ -20,22 +19,13 @@ using testing::kElementOf;
 using testing::kFloatTolerance;
 using testing::largest;
 using testing::normal;
+using testing::step;
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 struct Results {
   Doubles y, grad_a, grad_b;
 };
-
-// The formula, each of its steps rounded to T: double is exact.
-template <class T>
-double step(double value) {
-  if constexpr (std::is_same_v<T, double>) {
-    return value;
-  } else {
-    return as<T>(value);
-  }
-}
 
 template <class T>
 Results formula(const Doubles& ab, const Doubles& grad, size_t rows, size_t half) {

@@ -81,6 +81,36 @@ TEST_P(FusedCuda, NormRotateEqualsItsFormula) {
   }
 }
 
+// A warp a row, a block a row, rows that are read twice.
+TEST_P(FusedCuda, CrossEntropyEqualsItsFormula) {
+  for (const auto& [rows, classes] : std::vector<std::pair<int64_t, int64_t>>{
+           {37, 64}, {9, 33}, {5, 1024}, {7, 8192}, {5, 8200}, {3, 50'257}, {2, 65'536}}) {
+    const at::Tensor targets =
+        gpu(at::arange(rows, at::TensorOptions(at::kLong)) * 7919 % classes);
+    const CrossEntropyOptions options{.weights = gpu(normal({rows}, 10))};
+    expect_equal(
+        [&](const Inputs& in) {
+          return cuda::cross_entropy((gpu(in[0]) * 3).to(GetParam()), targets, options)
+              .value()
+              .cpu();
+        },
+        [&](const Inputs& in) {
+          return formula::cross_entropy((gpu(in[0]) * 3).to(GetParam()), targets, options).cpu();
+        },
+        {normal({rows, classes}, 9)});
+  }
+}
+
+TEST_P(FusedCuda, CrossEntropyRunsBackwardOnce) {
+  const at::Tensor leaf = gpu(normal({4, 64})).to(GetParam()).requires_grad_();
+  const at::Tensor kept = leaf.detach().clone();
+  const at::Tensor targets = gpu(at::arange(4, at::TensorOptions(at::kLong)));
+  const at::Tensor loss = cuda::cross_entropy(leaf, targets, {})->sum();
+  loss.backward({}, /*retain_graph=*/true);
+  EXPECT_TRUE(testing::same_bits(leaf.detach(), kept)) << "a leaf was overwritten";
+  EXPECT_THROW(loss.backward(), c10::Error);
+}
+
 TEST_P(FusedCuda, AreTakenByThePublicFunctions) {
   const at::Tensor ab = gpu(normal({8, 64})).to(GetParam());
   ASSERT_TRUE(cuda::checked::swiglu(ab).has_value()) << "the check at the first use failed";
