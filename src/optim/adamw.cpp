@@ -21,12 +21,25 @@ void AdamW::step(const std::vector<at::Tensor>& gradients, const GradientCheck& 
   if (parameters_.empty() || parameters_.front().is_meta()) return;
   // Every parameter takes every step, so one counter serves all. The kernel divides the gradients
   // by grad_scale, which is the clipping, and changes nothing at all where found_inf is 1.
-  constexpr double kEpsilon = 1e-8;
   const std::vector<at::Tensor> counters(parameters_.size(), steps);
   at::_fused_adamw_(parameters_, gradients, first_, second_, /*max_exp_avg_sqs=*/{}, counters,
                     options_.peak_rate * rate, options_.betas[0], options_.betas[1],
                     options_.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false,
                     check.divisor, check.skipped);
+}
+
+std::vector<ops::UpdatedParameter> AdamW::updated() const {
+  std::vector<ops::UpdatedParameter> updated;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    updated.push_back({.weight = parameters_[i].detach(),
+                       .first = first_[i],
+                       .second = second_[i],
+                       .average = {},
+                       .copy = {},
+                       .rate = options_.peak_rate,
+                       .decay = options_.weight_decay});
+  }
+  return updated;
 }
 
 void AdamW::append_state(std::vector<std::pair<std::string, at::Tensor>>& state) const {

@@ -11,12 +11,14 @@
 
 #include "optim/gradients.h"
 #include "praxino/layers/parameters.h"
+#include "praxino/ops/parameter_update.h"
 
 namespace praxino {
 
 /// The parameters that share rate and decay, with their moments.
 class AdamW {
  public:
+  static constexpr double kEpsilon = 1e-8;
   struct Options {
     double peak_rate = 1e-3;
     std::array<double, 2> betas = {0.9, 0.99};
@@ -28,6 +30,8 @@ class AdamW {
   /// 1 (float32, on the device).
   void step(const std::vector<at::Tensor>& gradients, const GradientCheck& check,
             const at::Tensor& steps, double rate) const;
+  /// As the kernels take them: weights, moments, rate and decay.
+  std::vector<ops::UpdatedParameter> updated() const;
   void append_state(std::vector<std::pair<std::string, at::Tensor>>& state) const;
 
  private:

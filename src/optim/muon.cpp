@@ -33,6 +33,10 @@ at::ScalarType product_type(const at::Tensor& x) {
 }  // namespace
 
 at::Tensor orthogonalize(const at::Tensor& batch) {
+  return orthogonal_product(batch).to(at::kFloat);
+}
+
+at::Tensor orthogonal_product(const at::Tensor& batch) {
   constexpr double kA = 3.4445;
   constexpr double kB = -4.7750;
   constexpr double kC = 2.0315;
@@ -46,8 +50,27 @@ at::Tensor orthogonalize(const at::Tensor& batch) {
     const at::Tensor polynomial = at::baddbmm(gram, gram, gram, kB, kC);
     x = at::baddbmm(x, polynomial, x, kA);
   }
-  if (tall) x = x.transpose(1, 2);
-  return x.to(at::kFloat);
+  return tall ? x.transpose(1, 2) : x;
+}
+
+double Muon::Group::scale() const {
+  const auto rows = static_cast<double>(momentum.size(1));
+  const auto cols = static_cast<double>(momentum.size(2));
+  return std::sqrt(std::max(1.0, rows / cols));
+}
+
+std::vector<ops::UpdatedParameter> Muon::updated(const Group& group) const {
+  std::vector<ops::UpdatedParameter> updated;
+  for (size_t i = 0; i < group.members.size(); ++i) {
+    updated.push_back({.weight = parameters_[group.members[i]].detach(),
+                       .first = group.momentum[static_cast<int64_t>(i)],
+                       .second = {},
+                       .average = {},
+                       .copy = {},
+                       .rate = options_.peak_rate,
+                       .decay = options_.weight_decay});
+  }
+  return updated;
 }
 
 Muon::Muon(Options options, const std::vector<Parameter>& parameters) : options_(options) {
@@ -86,10 +109,7 @@ at::Tensor Muon::advance(const Group& group, const std::vector<at::Tensor>& grad
   momentum.mul_(at::where(check.finite, options_.momentum, 1.0).to(momentum.scalar_type()));
   momentum.add_(fresh);
   const at::Tensor direction = orthogonalize(at::add(fresh, momentum, options_.momentum));
-  const auto rows = static_cast<double>(momentum.size(1));
-  const auto cols = static_cast<double>(momentum.size(2));
-  const double scale = std::sqrt(std::max(1.0, rows / cols));
-  return at::where(check.finite, direction * (-options_.peak_rate * rate * scale), -0.0);
+  return at::where(check.finite, direction * (-options_.peak_rate * rate * group.scale()), -0.0);
 }
 
 void Muon::step(const std::vector<at::Tensor>& gradients, const GradientCheck& check,

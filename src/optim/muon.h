@@ -9,6 +9,7 @@
 
 #include "optim/gradients.h"
 #include "praxino/layers/parameters.h"
+#include "praxino/ops/parameter_update.h"
 
 namespace praxino {
 
@@ -17,6 +18,8 @@ namespace praxino {
 /// where the device multiplies it natively, else in float32; the result is float32. Zeros stay
 /// zeros.
 at::Tensor orthogonalize(const at::Tensor& batch);
+/// The same in the type of the products, without the last copy: any strides.
+at::Tensor orthogonal_product(const at::Tensor& batch);
 
 /// m <- momentum m + (1 - momentum) g;  u = (1 - momentum) g + momentum m;
 /// w <- (1 - lr decay) w - lr sqrt(max(1, rows/cols)) orthogonalize(u).
@@ -35,12 +38,18 @@ class Muon {
             double rate) const;
   void append_state(std::vector<std::pair<std::string, at::Tensor>>& state) const;
 
- private:
   /// Parameters of one shape, whose products are batched.
   struct Group {
-    std::vector<size_t> members;  // positions in parameters_
+    std::vector<size_t> members;  // positions in parameters()
     at::Tensor momentum;          // [members, rows, cols]
+    /// sqrt(max(1, rows/cols))
+    double scale() const;
   };
+  const std::vector<Group>& groups() const { return groups_; }
+  /// A group as the kernels take it: weights, momentum, rate and decay.
+  std::vector<ops::UpdatedParameter> updated(const Group& group) const;
+
+ private:
   /// What is subtracted from the weights of a group: minus the scaled direction; -0 where skipped.
   at::Tensor advance(const Group& group, const std::vector<at::Tensor>& gradients,
                      const GradientCheck& check, double rate) const;

@@ -1,11 +1,13 @@
 #include "praxino/optim/optimizer.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
 #include "optim/adamw.h"
+#include "optim/device_step.h"
 #include "optim/gradients.h"
 #include "optim/muon.h"
 
@@ -39,9 +41,11 @@ AdamW::Options adamw_options(const OptimConfig& config, double weight_decay) {
 
 class MuonWithAdamW final : public Optimizer {
  public:
-  MuonWithAdamW(const OptimConfig& config, const Parameters& parameters, SumOverRanks sum)
+  MuonWithAdamW(const OptimConfig& config, const Parameters& parameters, SumOverRanks sum,
+                Ema* averages)
       : config_(config),
         sum_(std::move(sum)),
+        averages_(averages),
         muon_({.peak_rate = config.lr,
                .momentum = config.momentum,
                .weight_decay = config.weight_decay},
@@ -56,23 +60,28 @@ class MuonWithAdamW final : public Optimizer {
     steps_ = at::zeros({}, parameters_.front().detach().options());
   }
 
-  StepStats step(const at::Tensor& loss, double rate) override {
+  using Optimizer::step;
+
+  void set_rate(double rate) override {
+    rate_ = rate;
+    if (on_device_) rate_on_device_.fill_(rate);
+  }
+
+  bool recordable() const override { return on_device_ != nullptr && !sum_; }
+
+  StepStats step(const at::Tensor& loss) override {
     const at::NoGradGuard no_grad;
     const std::vector<at::Tensor> gradients = gather_gradients(parameters_);
-    const GradientCheck check = check_gradients(gradients, loss, config_.clip, sum_);
-    steps_.add_(check.finite);
-    size_t begin = 0;
-    const auto take = [&](const std::vector<at::Tensor>& group) {
-      const auto first = gradients.begin() + static_cast<std::ptrdiff_t>(begin);
-      begin += group.size();
-      return std::vector<at::Tensor>(first, first + static_cast<std::ptrdiff_t>(group.size()));
-    };
-    muon_.step(take(muon_.parameters()), check, rate);
-    decayed_.step(take(decayed_.parameters()), check, steps_, rate);
-    plain_.step(take(plain_.parameters()), check, steps_, rate);
+    if (!on_device_ && ops::ParameterUpdate::serves(parameters_.front())) {
+      on_device_ = std::make_unique<DeviceStep>(config_, muon_, decayed_, plain_, averages_);
+      rate_on_device_ = at::full_like(steps_, rate_);
+    }
+    StepStats stats = on_device_
+                          ? on_device_->step(gradients, {loss, steps_, rate_on_device_}, sum_)
+                          : step_by_formulas(gradients, loss, rate_);
+    stats.learning_rate = config_.lr * rate_;
     clear_gradients(parameters_);
-    return {
-        .gradient_norm = check.norm, .skipped = check.skipped, .learning_rate = config_.lr * rate};
+    return stats;
   }
 
   std::vector<std::pair<std::string, at::Tensor>> state() const override {
@@ -85,20 +94,41 @@ class MuonWithAdamW final : public Optimizer {
   }
 
  private:
+  StepStats step_by_formulas(const std::vector<at::Tensor>& gradients, const at::Tensor& loss,
+                             double rate) {
+    const GradientCheck check = check_gradients(gradients, loss, config_.clip, sum_);
+    steps_.add_(check.finite);
+    size_t begin = 0;
+    const auto take = [&](const std::vector<at::Tensor>& group) {
+      const auto first = gradients.begin() + static_cast<std::ptrdiff_t>(begin);
+      begin += group.size();
+      return std::vector<at::Tensor>(first, first + static_cast<std::ptrdiff_t>(group.size()));
+    };
+    muon_.step(take(muon_.parameters()), check, rate);
+    decayed_.step(take(decayed_.parameters()), check, steps_, rate);
+    plain_.step(take(plain_.parameters()), check, steps_, rate);
+    if (averages_ != nullptr) averages_->update(check.skipped);
+    return {.gradient_norm = check.norm, .skipped = check.skipped};
+  }
+
   OptimConfig config_;
   SumOverRanks sum_;
+  Ema* averages_;  // null: none
+  double rate_ = 1;
+  at::Tensor rate_on_device_;  // where kernels serve
   Muon muon_;
   AdamW decayed_;
   AdamW plain_;
-  std::vector<at::Tensor> parameters_;  // muon's, then decayed's, then plain's
-  at::Tensor steps_;                    // taken, not skipped
+  std::vector<at::Tensor> parameters_;     // muon's, then decayed's, then plain's
+  at::Tensor steps_;                       // taken, not skipped
+  std::unique_ptr<DeviceStep> on_device_;  // where kernels serve
 };
 
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters,
-                                          SumOverRanks sum) {
-  return std::make_unique<MuonWithAdamW>(config, parameters, std::move(sum));
+                                          SumOverRanks sum, Ema* averages) {
+  return std::make_unique<MuonWithAdamW>(config, parameters, std::move(sum), averages);
 }
 
 }  // namespace praxino

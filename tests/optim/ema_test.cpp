@@ -93,6 +93,33 @@ TEST(Ema, GoesOnBitwiseFromCopiedState) {
   EXPECT_EQ(first_change(snapshot(one, state(first)), snapshot(two, state(second))), "");
 }
 
+TEST(Ema, IsUpdatedByAnOptimizerThatKnowsItAsByHand) {
+  const Parameters one = small_model(), two = small_model();
+  Ema known(0.9, one), by_hand(0.9, two);
+  const auto knowing = make_optimizer({}, one, &known), other = make_optimizer({}, two);
+  for (uint64_t seed : {1, 2, 3}) {
+    testing::take_step(*knowing, one, seed);
+    by_hand.update(testing::take_step(*other, two, seed).skipped);
+  }
+  EXPECT_EQ(first_change(snapshot(one, state(known)), snapshot(two, state(by_hand))), "");
+}
+
+TEST(Ema, LeavesLentAveragesToTheBorrower) {
+  const Parameters parameters = small_model();
+  Ema ema(0.9, parameters);
+  const std::vector<at::Tensor> lent =
+      ema.lend({parameters.find("gain")->value, parameters.find("a.weight")->value});
+  ASSERT_EQ(lent.size(), 2U);
+  EXPECT_TRUE(lent[0].is_same(of(ema, "gain")));
+  move_weights(parameters, 7);
+  const at::Tensor gain = lent[0].clone(), other = of(ema, "b.weight").clone();
+  ema.update_rest(kTaken, at::full({}, 0.5F));
+  EXPECT_TRUE(of(ema, "gain").equal(gain));
+  EXPECT_FALSE(of(ema, "b.weight").equal(other));
+  EXPECT_EQ(ema.updates().item<float>(), 0);
+  EXPECT_THROW(ema.lend({normal({3})}), c10::Error);
+}
+
 TEST(Ema, IsNothingWhenItIsOff) {
   const Parameters parameters = small_model();
   Ema ema(0, parameters);
