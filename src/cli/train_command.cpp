@@ -11,6 +11,7 @@
 #include "praxino/base/progress.h"
 #include "praxino/checkpoint/store.h"
 #include "praxino/config/load.h"
+#include "praxino/ops/step_graph.h"
 #include "praxino/parallel/launch.h"
 #include "praxino/parallel/spawn.h"
 #include "praxino/rollout/world.h"
@@ -107,7 +108,12 @@ void add_train_command(CLI::App& app, int& exit_code) {
                    "start this many processes on this machine, which share each batch, and start "
                    "them again when one dies; torchrun, srun and mpirun need no flag")
       ->check(CLI::Range(1, 1024));
-  command->callback([arguments, &exit_code] { exit_code = train(*arguments); });
+  command->callback([arguments, &exit_code] {
+#if defined(PRAXINO_CUDA)
+    ops::use_cuda_graphs();
+#endif
+    exit_code = train(*arguments);
+  });
 }
 
 }  // namespace praxino

@@ -10,6 +10,8 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
 #include "action_encoder.h"
 #include "praxino/layers/block.h"
 #include "praxino/layers/checkpointing.h"
@@ -147,9 +149,13 @@ at::Tensor WorldModel::State::grid_positions(const std::vector<int64_t>& times) 
   if (config.registers > 0)
     place = at::cat({place.mean(0, true).expand({config.registers, 2}), place}, 0);
   const int64_t t = static_cast<int64_t>(times.size());
-  const at::Tensor time = ops::upload(at::tensor(times, at::kFloat), options.device)
-                              .repeat_interleave(tokens())
-                              .unsqueeze(1);
+  // Counted on the device where it can be: a step that uploads nothing can be recorded.
+  const bool counted = std::ranges::adjacent_find(
+                           times, [](int64_t a, int64_t b) { return b != a + 1; }) == times.end();
+  const at::Tensor each = counted && t > 0
+                              ? at::arange(times.front(), times.front() + t, floats)
+                              : ops::upload(at::tensor(times, at::kFloat), options.device);
+  const at::Tensor time = each.unsqueeze(1).expand({t, tokens()}).reshape({-1, 1});
   return at::cat({time, place.repeat({t, 1})}, 1);
 }
 

@@ -1,7 +1,5 @@
 #include "praxino/train/trainer.h"
 
-#include <ATen/ops/zeros.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,7 +7,7 @@
 #include <numeric>
 
 #include "device_scalars.h"
-#include "micro_batch.h"
+#include "learning_step.h"
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
 #include "praxino/base/progress.h"
@@ -78,6 +76,7 @@ struct Trainer::State {
   void settle();
   void collect_arrived();
   void take(const ArrivedScalars& arrived);
+  TrainingPart next_part();
   void after_step();
   void evaluate_now();
   void swap_averages();
@@ -93,6 +92,7 @@ struct Trainer::State {
   std::unique_ptr<ShardedModel> sharded;  // nothing where one process keeps all parameters
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Ema> ema;
+  std::unique_ptr<LearningStep> learning;
   std::unique_ptr<Loader> loader;
   std::optional<RunLock> lock;
   std::unique_ptr<CheckpointStore> store;
@@ -134,9 +134,10 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
     sharded = std::make_unique<ShardedModel>(world.model->parameters(), config.parallel, ranks);
   }
   const Parameters& own = sharded ? sharded->own() : world.model->parameters();
-  optimizer =
-      make_optimizer(config.optim, own, sharded ? sharded->sum_over_ranks() : SumOverRanks());
   ema = std::make_unique<Ema>(config.optim.ema, own);
+  optimizer = make_optimizer(config.optim, own,
+                             sharded ? sharded->sum_over_ranks() : SumOverRanks(), ema.get());
+  learning = std::make_unique<LearningStep>(config, world, *optimizer, sharded.get());
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
   make_loader(counters.loader);
@@ -281,6 +282,13 @@ void Trainer::State::take(const ArrivedScalars& arrived) {
   }
 }
 
+// A batch of the loader, as the model is to learn from it.
+TrainingPart Trainer::State::next_part() {
+  const Batch batch = loader->next().to(world.device);
+  wait_seconds += batch.wait_seconds;
+  return prepare_micro_batch(world, batch);
+}
+
 void Trainer::State::after_step() {
   if (saves) saves->check();
   // First the checkpoint: whatever an evaluation meets, the training up to here is kept.
@@ -356,19 +364,6 @@ const std::filesystem::path& Trainer::directory() const { return state_->directo
 
 namespace {
 
-/// The named terms of a micro-batch's loss, as its share of the step's: "train/mse".
-void add_terms(std::vector<std::pair<std::string, at::Tensor>>& scalars, const Loss& loss,
-               int64_t parts) {
-  for (size_t i = 0; i < loss.terms.size(); ++i) {
-    const at::Tensor share = loss.terms[i].second / static_cast<double>(parts);
-    if (i == scalars.size()) {
-      scalars.emplace_back("train/" + loss.terms[i].first, share);
-    } else {
-      scalars[i].second += share;
-    }
-  }
-}
-
 std::vector<int64_t> numbers(int64_t begin, int64_t end) {
   std::vector<int64_t> all(static_cast<size_t>(end - begin));
   std::iota(all.begin(), all.end(), begin);
@@ -379,37 +374,21 @@ std::vector<int64_t> numbers(int64_t begin, int64_t end) {
 
 StepStats Trainer::step() {
   State& s = *state_;
-  const int64_t parts = s.config.optim.gradient_accumulation;
-  at::Tensor total = at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(s.world.device));
-  std::vector<std::pair<std::string, at::Tensor>> scalars;
   const int64_t first_sample = s.loader->state().next_sample;
   s.wait_seconds = 0;
   if (s.ranks.several()) {
     s.ranks.exchange({.stop = stop_requested(), .elapsed = s.elapsed()});
   }
-  for (int64_t part = 0; part < parts; ++part) {
-    const Batch batch = s.loader->next().to(s.world.device);
-    if (s.sharded) s.sharded->before_micro_batch(part + 1 == parts);
-    const Loss loss = run_micro_batch(s.world, batch, parts);
-    total += loss.total.detach();
-    add_terms(scalars, loss, parts);
-    s.wait_seconds += batch.wait_seconds;
-  }
-  scalars.emplace_back("train/loss", total);
-  if (s.sharded) s.sharded->finish_gradients(scalars);
-  const double rate = schedule_factor(s.config.optim, s.counters.step, s.progress());
-  const StepStats stats = s.optimizer->step(scalars.back().second, rate);
-  s.ema->update(stats.skipped);
-  if (s.sharded) s.sharded->start_sharing_weights();
+  LearningStep::Result result = s.learning->run(
+      [&] { return s.next_part(); },
+      [&] { return schedule_factor(s.config.optim, s.counters.step, s.progress()); });
   ++s.counters.step;
   s.counters.loader = s.loader->state();
   s.samples_of_step[s.counters.step] = numbers(first_sample, s.counters.loader.next_sample);
-  scalars.insert(scalars.end(),
-                 {{"train/grad_norm", stats.gradient_norm}, {"skipped", stats.skipped}});
-  s.scalars.push(s.counters.step, std::move(scalars));
-  if (s.report) s.report->stepped(s.counters.step, {stats.learning_rate, s.wait_seconds});
+  s.scalars.push(s.counters.step, std::move(result.scalars));
+  if (s.report) s.report->stepped(s.counters.step, {result.stats.learning_rate, s.wait_seconds});
   s.collect_arrived();
-  return stats;
+  return result.stats;
 }
 
 // What ends a run, a data set that breaks away for one, must not cost the steps since the last

@@ -24,6 +24,7 @@ struct RunSection {
   std::string device = "auto";
   std::string precision = "auto";
   int64_t threads = 0;
+  bool cuda_graphs = false;
 };
 
 template <class Visitor>
@@ -65,6 +66,12 @@ void visit_fields(Visitor& v, RunSection& c) {
           .low = 0,
           .high = 1024},
     c.threads);
+  v(Field{.key = "cuda_graphs",
+          .about = "on a GPU, record the training step once and replay it as one launch; what "
+                   "cannot be recorded runs as it is",
+          .when = "for small models, whose steps are shorter than their launches; off until "
+                  "measured on a GPU"},
+    c.cuda_graphs);
 }
 
 struct SplitConfig {
