@@ -1,6 +1,9 @@
 // The kernels on a real GPU against the formulas. Without one, all of this skips; the same kernels
 // run on the CPU in tests/kernels.
 #include "ops/fused_cuda.h"
+
+#include <ATen/ops/arange.h>
+
 #include "ops/on_gpu.h"
 #include "praxino/ops/norm.h"
 
