@@ -96,7 +96,7 @@ TEST(Ema, GoesOnBitwiseFromCopiedState) {
 TEST(Ema, IsUpdatedByAnOptimizerThatKnowsItAsByHand) {
   const Parameters one = small_model(), two = small_model();
   Ema known(0.9, one), by_hand(0.9, two);
-  const auto knowing = make_optimizer({}, one, &known), other = make_optimizer({}, two);
+  const auto knowing = make_optimizer({}, one, {}, &known), other = make_optimizer({}, two);
   for (uint64_t seed : {1, 2, 3}) {
     testing::take_step(*knowing, one, seed);
     by_hand.update(testing::take_step(*other, two, seed).skipped);

@@ -65,7 +65,7 @@ struct Side {
   explicit Side(const OptimConfig& config, at::Device device)
       : parameters(model_on(device)),
         ema(0.99, parameters),
-        optimizer(make_optimizer(config, parameters, &ema)) {}
+        optimizer(make_optimizer(config, parameters, {}, &ema)) {}
   auto state() const {
     auto all = optimizer->state();
     for (const auto& average : ema.averages())
