@@ -2,6 +2,7 @@
 // when it is recorded and again at each later replay.
 #include "train/learning_step.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -110,6 +111,7 @@ struct Learner {
 class LearningSteps : public ::testing::Test {
  protected:
   void SetUp() override {
+    at::set_num_threads(1);
     recordings = replays = 0;
     ops::use_recorder_maker([](const at::Device&) -> std::unique_ptr<ops::StepRecorder> {
       return std::make_unique<RunAgainRecorder>();
