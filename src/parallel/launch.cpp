@@ -74,6 +74,7 @@ std::optional<Launch> torchrun(const Variables& v) {
   const auto place = v.pair("RANK", "WORLD_SIZE");
   if (!place) return std::nullopt;
   Launch launch{.launcher = "torchrun", .rank = place->first, .ranks = place->second};
+  if (v.text("TORCHELASTIC_RUN_ID") == kSpawnedRun) launch.launcher = "--ranks";
   launch.local_rank = v.number("LOCAL_RANK").value_or(0);
   launch.local_ranks = v.number("LOCAL_WORLD_SIZE").value_or(1);
   launch.restart = v.number("TORCHELASTIC_RESTART_COUNT").value_or(0);

@@ -14,6 +14,7 @@
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
 #include "praxino/base/signals.h"
+#include "praxino/parallel/launch.h"
 #include "praxino/parallel/mesh.h"
 
 namespace praxino {
@@ -56,6 +57,7 @@ std::vector<std::string> environment_of(int64_t rank, int64_t ranks, int64_t por
   set("MASTER_PORT", std::to_string(port));
   set("TORCHELASTIC_RESTART_COUNT", std::to_string(restart));
   set("TORCHELASTIC_USE_AGENT_STORE", "True");
+  set("TORCHELASTIC_RUN_ID", kSpawnedRun);
   std::vector<std::string> all;
   for (auto& [name, text] : variables) all.push_back(std::move(text));
   return all;

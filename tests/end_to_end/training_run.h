@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
@@ -75,6 +76,14 @@ class Process {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
   std::string log() const { return read_file(log_); }
+  /// The processes that it has started, oldest first.
+  std::vector<pid_t> children() const {
+    std::ifstream file(fs::path("/proc") / std::to_string(pid_) / "task" / std::to_string(pid_) /
+                       "children");
+    std::vector<pid_t> found;
+    for (pid_t child = 0; file >> child;) found.push_back(child);
+    return found;
+  }
 
  private:
   fs::path log_;

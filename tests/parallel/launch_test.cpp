@@ -72,6 +72,12 @@ TEST(Launch, ReadsTorchrun) {
   EXPECT_EQ(launch.restart, 2);
 }
 
+TEST(Launch, KnowsTheRanksThatPraxinoStarted) {
+  const Launch launch = launched(with(kTorchrun, {{"TORCHELASTIC_RUN_ID", kSpawnedRun}}));
+  EXPECT_EQ(launch.launcher, "--ranks");
+  EXPECT_EQ(launch.rank, 5);
+}
+
 TEST(Launch, ReadsSlurmWhoseFirstNodeHostsTheStore) {
   const Launch launch = launched(kSlurm);
   EXPECT_EQ(launch.launcher, "Slurm");

@@ -13,9 +13,13 @@ namespace praxino {
 
 using Environment = std::function<const char*(const char* name)>;  // as std::getenv
 
+/// TORCHELASTIC_RUN_ID of the ranks that `praxino train --ranks N` starts, which else look to
+/// themselves as torchrun's do.
+inline constexpr const char* kSpawnedRun = "praxino";
+
 /// One process's place among all ranks of a run.
 struct Launch {
-  std::string launcher = "none";  // "torchrun", "Open MPI", "Slurm", "MPI", "none"
+  std::string launcher = "none";  // "torchrun", "--ranks", "Open MPI", "Slurm", "MPI", "none"
   int64_t rank = 0;
   int64_t ranks = 1;
   int64_t local_rank = 0;    // among the ranks of this machine: which GPU is its own

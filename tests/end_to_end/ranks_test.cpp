@@ -1,0 +1,125 @@
+// Several processes: `praxino train --ranks N`, and ranks started as torchrun would.
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "end_to_end/training_run.h"
+
+namespace praxino::testing {
+namespace {
+
+class RanksTraining : public ::testing::Test {
+ protected:
+  std::vector<std::string> command(int ranks, const std::string& name,
+                                   const Overrides& more = {}) const {
+    Overrides all = {"run.name=" + name, "data.batch=4", "optim.kind=adamw", "optim.lr=0.001"};
+    all.insert(all.end(), more.begin(), more.end());
+    if (ranks > 0) all.insert(all.end(), {"--ranks", std::to_string(ranks)});
+    return train(run_file_, all);
+  }
+  int run(int ranks, const std::string& name, const Overrides& more = {}) {
+    Process process(command(ranks, name, more), folder_.path() / "log");
+    const int code = process.wait();
+    log_ = process.log();
+    return code;
+  }
+  /// Kills launcher and ranks at once when the log holds `step`.
+  void run_until(int ranks, const std::string& name, int64_t step) {
+    Process process(command(ranks, name), folder_.path() / "killed");
+    ASSERT_TRUE(wait_for_step(folder_.path() / "runs" / name, step)) << process.log();
+    const std::vector<pid_t> children = process.children();
+    ASSERT_EQ(children.size(), static_cast<size_t>(ranks));
+    process.signal(SIGKILL);
+    for (const pid_t child : children) kill(child, SIGKILL);
+    EXPECT_EQ(process.wait(), 128 + SIGKILL);
+  }
+  void expect_curve_of(const std::string& name, const std::string& reference) const {
+    const auto got = losses(folder_.path() / "runs" / name);
+    const auto want = losses(folder_.path() / "runs" / reference);
+    ASSERT_EQ(got.size(), want.size());
+    for (const auto& [step, loss] : want) {
+      EXPECT_NEAR(got.at(step), loss, 1e-4 * loss) << "step " << step;
+    }
+  }
+
+  TemporaryFolder folder_;
+  fs::path run_file_ = write_tiny_run(folder_.path());
+  std::string log_;
+};
+
+TEST_F(RanksTraining, FourKilledTwoKilledOneSeesEachSampleOnce) {
+  ASSERT_EQ(run(0, "straight"), 0) << log_;
+  run_until(4, "cut", 10);
+  run_until(2, "cut", 19);
+  ASSERT_EQ(run(0, "cut"), 0) << log_;
+  EXPECT_NE(log_.find("resuming at step 16"), std::string::npos) << log_;
+  expect_curve_of("cut", "straight");
+  const auto state = [&](const char* name) {
+    return nlohmann::json::parse(
+        read_file(checkpoint(folder_.path() / "runs" / name, 40) / "state.json"));
+  };
+  EXPECT_EQ(state("cut")["data"], state("straight")["data"]);
+}
+
+TEST_F(RanksTraining, ADeadRankIsNamedAndAllStartAgain) {
+  ASSERT_EQ(run(2, "straight"), 0) << log_;
+  Process process(command(2, "cut"), folder_.path() / "cut.log");
+  ASSERT_TRUE(wait_for_step(folder_.path() / "runs/cut", 12)) << process.log();
+  kill(process.children().at(1), SIGKILL);
+  EXPECT_EQ(process.wait(), 0) << process.log();
+  EXPECT_NE(process.log().find("was ended by signal 9 (Killed)"), std::string::npos);
+  EXPECT_NE(process.log().find("starting all 2 ranks again"), std::string::npos);
+  EXPECT_EQ(losses(folder_.path() / "runs/cut"), losses(folder_.path() / "runs/straight"));
+  expect_same_state(checkpoint(folder_.path() / "runs/straight", 40),
+                    checkpoint(folder_.path() / "runs/cut", 40));
+}
+
+TEST_F(RanksTraining, AHungRankIsNamedAndAllStartAgain) {
+  Process process(command(2, "hung", {"parallel.timeout=3"}), folder_.path() / "hung.log");
+  ASSERT_TRUE(wait_for_step(folder_.path() / "runs/hung", 9)) << process.log();
+  kill(process.children().at(1), SIGSTOP);
+  EXPECT_EQ(process.wait(), 0) << process.log();
+  EXPECT_NE(process.log().find("no word from rank 1"), std::string::npos) << process.log();
+  EXPECT_EQ(losses(folder_.path() / "runs/hung").size(), 40U);
+}
+
+TEST_F(RanksTraining, ASignalToOneRankStopsAllAfterACheckpoint) {
+  Process process(command(2, "stopped"), folder_.path() / "stopped.log");
+  ASSERT_TRUE(wait_for_step(folder_.path() / "runs/stopped", 3)) << process.log();
+  kill(process.children().at(1), SIGTERM);
+  EXPECT_EQ(process.wait(), 143) << process.log();
+  EXPECT_NE(process.log().find("stopped by a signal at step"), std::string::npos) << process.log();
+}
+
+TEST_F(RanksTraining, AnotherConfigurationIsRefusedWithItsDifference) {
+  const std::string place = "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=" +
+                            std::to_string(20000 + getpid() % 20000);
+  const auto shell = [&](int rank, const char* more) {
+    return fmt::format("env {} RANK={} LOCAL_RANK={} {} train {} run.name=mixed {} > {}/{} 2>&1",
+                       place, rank, rank, PRAXINO_BINARY, run_file_.string(), more,
+                       folder_.path().string(), rank);
+  };
+  int second = 0;
+  {
+    const std::jthread other([&] { second = std::system(shell(1, "optim.lr=0.5").c_str()); });
+    EXPECT_EQ(WEXITSTATUS(std::system(shell(0, "optim.lr=0.25").c_str())), 2);
+  }
+  EXPECT_EQ(WEXITSTATUS(second), 2);
+  const std::string text = read_file(folder_.path() / "0");
+  EXPECT_NE(text.find("rank 1 of 2 has another start than rank 0: optim: was '  lr: 0.25', is "
+                      "'  lr: 0.5'"),
+            std::string::npos)
+      << text;
+  EXPECT_FALSE(fs::exists(folder_.path() / "runs/mixed"));
+}
+
+TEST_F(RanksTraining, ABatchThatRanksCannotShareIsWrongUsage) {
+  EXPECT_EQ(run(3, "three"), 2) << log_;
+  EXPECT_NE(log_.find("data.batch is 4, which 3 ranks cannot share equally"), std::string::npos)
+      << log_;
+  EXPECT_EQ(run(2, "tensor", {"parallel.tensor=2"}), 2) << log_;
+  EXPECT_NE(log_.find("tensor and context above 1"), std::string::npos) << log_;
+}
+
+}  // namespace
+}  // namespace praxino::testing
