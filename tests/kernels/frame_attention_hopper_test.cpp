@@ -3,97 +3,22 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/attention_formula.h"
-#include "kernels/head_operand.h"
-#include "support/cuda_on_cpu/cuda_on_cpu.h"
+#include "kernels/frame_attention_runs.h"
 
 namespace praxino::kernels {
 namespace {
 
-using praxino::testing::CudaOnCpu;
 using namespace testing;
 
 AttentionResults kernel(const AttentionInputs& in, uint64_t seed, int64_t gap = 0) {
   CudaOnCpu cuda({.seed = seed, .blocks_at_once = 2, .interruption = 0.001});
-  const AttentionShape& s = in.shape;
-  const Operand queries(s.mask.queries, s.heads, s.width, s.batch, gap);
-  const Operand keys(s.mask.keys, s.key_heads, s.width, s.batch, 2 * gap);
-  const auto in_of = [&](const Operand& layout, const Doubles& x, const char* name) {
-    return HeadsIn{cuda.upload(layout.spread(x), name), layout.strides()};
-  };
-  const auto out_of = [&](const Operand& layout, const char* name) {
-    return HeadsOut{cuda.allocate<Bf16>(layout.size(), name), layout.strides()};
-  };
-  FrameAttention p{.q = in_of(queries, in.q, "q"),
-                   .k = in_of(keys, in.k, "k"),
-                   .v = in_of(keys, in.v, "v"),
-                   .out = out_of(queries, "out"),
-                   .norm = {},
-                   .shape = s};
-  const auto rows = static_cast<size_t>(s.batch * s.heads * s.mask.queries);
-  p.lse = cuda.allocate<float>(rows, "lse");
-  EXPECT_TRUE(launch_frame_attention_hopper(p, nullptr).ok());
-  const FrameAttentionBackward back{.q = p.q,
-                                    .k = p.k,
-                                    .v = p.v,
-                                    .out = {p.out.data, p.out.strides},
-                                    .grad = in_of(queries, in.grad, "grad"),
-                                    .lse = p.lse,
-                                    .grad_q = out_of(queries, "grad_q"),
-                                    .grad_k = out_of(keys, "grad_k"),
-                                    .grad_v = out_of(keys, "grad_v"),
-                                    .delta = cuda.allocate<float>(rows, "delta"),
-                                    .norm = {},
-                                    .shape = s};
-  EXPECT_TRUE(launch_frame_attention_backward_hopper(back, nullptr).ok());
-  AttentionResults got;
-  got.grad_q = queries.gather(cuda.download(back.grad_q.data, queries.size()));
-  got.grad_k = keys.gather(cuda.download(back.grad_k.data, keys.size()));
-  got.grad_v = keys.gather(cuda.download(back.grad_v.data, keys.size()));
-  got.out = queries.gather(cuda.download(p.out.data, queries.size()));
-  got.lse = exact(cuda.download(p.lse, rows));
-  return got;
-}
-
-// Twice as far as the formula over bfloat16 tensors, or as the exact values rounded.
-void expect_near(const Doubles& got, const Doubles& want, const Doubles& rounded,
-                 const char* what) {
-  EXPECT_LE(distance(got, want), std::max(2 * distance(rounded, want), bound<Bf16>(want))) << what;
+  return run_frame_attention(
+      cuda, {launch_frame_attention_hopper, launch_frame_attention_backward_hopper}, in, gap);
 }
 
 void expect_kernel_equals_formula(const AttentionShape& shape, int64_t gap = 0) {
   const AttentionInputs in = attention_inputs(shape);
-  const AttentionResults got = kernel(in, 1, gap);
-  const AttentionResults want = AttentionFormula(in, false).results();
-  const AttentionResults rounded = AttentionFormula(in, true).results();
-  expect_near(got.out, want.out, rounded.out, "out");
-  expect_near(got.grad_q, want.grad_q, rounded.grad_q, "grad_q");
-  expect_near(got.grad_k, want.grad_k, rounded.grad_k, "grad_k");
-  expect_near(got.grad_v, want.grad_v, rounded.grad_v, "grad_v");
-  for (size_t i = 0; i < want.lse.size(); ++i) {
-    if (std::isinf(want.lse[i])) {
-      ASSERT_EQ(got.lse[i], want.lse[i]);
-    } else {
-      ASSERT_NEAR(got.lse[i], want.lse[i], 1e-5);
-    }
-  }
-}
-
-AttentionShape shape_of(int width, int64_t batch, int64_t heads, int64_t key_heads,
-                        const FrameMask& mask) {
-  return {.batch = batch,
-          .heads = heads,
-          .key_heads = key_heads,
-          .width = width,
-          .scale = 0.125F,
-          .mask = mask};
-}
-FrameMask space(int tokens) { return {.tokens = tokens, .queries = tokens, .keys = tokens}; }
-
-// Frames, window, sinks, what lies before the first query.
-FrameMask causal(int tokens, int frames, int window, int sinks, int before = 0) {
-  const int keys = tokens * frames;
-  return {tokens, window, sinks, before, keys - before, keys};
+  expect_near_formula(kernel(in, 1, gap), in, 0);
 }
 
 TEST(FrameAttentionHopper, EqualsItsFormulaInsideAFrame) {

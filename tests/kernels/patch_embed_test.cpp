@@ -19,6 +19,7 @@ using testing::Doubles;
 using testing::exact;
 using testing::kElementOf;
 using testing::normal;
+using testing::step;
 
 struct Case {
   PatchGrid grid;
@@ -68,15 +69,6 @@ Doubles kernel(const Inputs& in, const Case& c, uint64_t seed) {
 }
 
 // T: what tokens, weights and results are rounded to.
-template <class T>
-double step(double value) {
-  if constexpr (std::is_same_v<T, double>) {
-    return value;
-  } else {
-    return as<T>(value);
-  }
-}
-
 template <class T>
 Doubles formula(const Inputs& in, const Case& c) {
   Doubles y;
