@@ -25,21 +25,14 @@ PRAXINO_DEVICE float tanh_of(float x) {
 // in units of its channel.
 PRAXINO_DEVICE uint32_t* shared_levels() { return reinterpret_cast<uint32_t*>(shared_floats()); }
 
-// Indexed by constants: a kernel would copy the array to its stack for any other index.
-PRAXINO_DEVICE void share_levels(const FsqLevels& levels) {
-  PRAXINO_UNROLL
-  for (int c = 0; c < kMaxFsqChannels; ++c) {
-    if (thread_index() == c && c < levels.channels)
-      store(shared_levels() + c, static_cast<uint32_t>(levels.of[c]));
-  }
-}
-
 template <class T, int kVector>
 PRAXINO_KERNEL(kThreads)
-fsq_kernel(Fsq p) {
+fsq_kernel(PRAXINO_PARAMETERS Fsq p) {
   const auto channels = static_cast<uint32_t>(p.levels.channels);
   uint32_t* steps = shared_levels() + kMaxFsqChannels;
-  share_levels(p.levels);
+  const int own = thread_index();
+  if (own < p.levels.channels)
+    store(shared_levels() + own, static_cast<uint32_t>(p.levels.of[own]));
   sync_block();
   const int64_t tiles = (p.rows + kRows - 1) / kRows;
   for (int64_t tile = block_index(); tile < tiles; tile += grid_blocks()) {

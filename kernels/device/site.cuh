@@ -8,6 +8,9 @@
 /// a multiprocessor shall hold at least, if more registers a thread are meant than the compiler
 /// would take by itself.
 #define PRAXINO_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
+/// Opens the declaration of parameters whose address an instruction may take, or whose array is
+/// indexed by more than constants: they stay where they are, instead of being copied to the stack.
+#define PRAXINO_PARAMETERS const __grid_constant__
 #define PRAXINO_UNROLL _Pragma("unroll")
 // Where more copies of a body would take too many registers.
 #define PRAXINO_UNROLL_TWICE _Pragma("unroll 2")
@@ -20,6 +23,7 @@
 #include "kernels/device/on_cpu.h"
 #define PRAXINO_DEVICE inline
 #define PRAXINO_KERNEL(...) void
+#define PRAXINO_PARAMETERS const
 #define PRAXINO_UNROLL
 #define PRAXINO_UNROLL_TWICE
 #define PRAXINO_NO_UNROLL

@@ -10,10 +10,6 @@
 #if defined(__CUDACC__)
 #include <cuda.h>
 #include <cuda_runtime_api.h>
-/// Parameters whose address an instruction may take.
-#define PRAXINO_PARAMETERS const __grid_constant__
-#else
-#define PRAXINO_PARAMETERS const
 #endif
 
 namespace praxino::kernels::device {
