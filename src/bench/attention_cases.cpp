@@ -1,13 +1,11 @@
 // Attention in frames, along time and over frames, beside FlashAttention-2 and cuDNN.
-#include <ATen/ops/_scaled_dot_product_cudnn_attention.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/randn.h>
 #include <fmt/format.h>
 
 #include "bench/cases.h"
+#include "bench/rivals.h"
 #include "praxino/ops/attention.h"
-#include "praxino/ops/kernels.h"
 #include "praxino/ops/norm.h"
 
 namespace praxino::bench {
@@ -72,32 +70,6 @@ Tensor attend_normed(Kind kind, const Inputs& in, const ops::FrameWindow& window
   return ops::frame_causal_attention(in[0], in[1], in[2], norm, window);
 }
 
-/// The same without our kernels.
-template <class Run>
-Function by_libtorch(Run run) {
-  return [run](const Inputs& in) {
-    const bool norm = ops::uses_kernels(ops::KernelFamily::kNorm),
-               attention = ops::uses_kernels(ops::KernelFamily::kAttention);
-    ops::use_kernels(ops::KernelFamily::kNorm, false);
-    ops::use_kernels(ops::KernelFamily::kAttention, false);
-    const Tensor result = run(in);
-    ops::use_kernels(ops::KernelFamily::kNorm, norm);
-    ops::use_kernels(ops::KernelFamily::kAttention, attention);
-    return result;
-  };
-}
-
-using Library = Tensor (*)(const Tensor& q, const Tensor& k, const Tensor& v, bool causal);
-
-// q, k, v: B H S K. By name, so that no dispatcher chooses.
-Tensor by_flash_attention_2(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
-  return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, causal, false));
-}
-Tensor by_cudnn(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
-  return std::get<0>(
-      at::_scaled_dot_product_cudnn_attention(q, k, v, std::nullopt, true, 0.0, causal, false));
-}
-
 /// B T N H K as libraries want it, B H S K: a view for space and frames, a permutation along time.
 Tensor library_layout(Kind kind, const Tensor& x) {
   switch (kind) {
@@ -110,47 +82,89 @@ Tensor library_layout(Kind kind, const Tensor& x) {
 }
 
 Inputs library_layouts(Kind kind, const Inputs& in) {
-  Inputs out;
-  for (size_t i = 0; i < 3; ++i) out.push_back(library_layout(kind, in[i]));
-  return out;
+  return {library_layout(kind, in[0]), library_layout(kind, in[1]), library_layout(kind, in[2])};
+}
+
+/// q, k and v with the norm and positions in them; q, k, v alone are as they are.
+Inputs normed(const Inputs& in) {
+  if (in.size() == 3) return in;
+  const auto ready = [&](const Tensor& x, const Tensor& gain) {
+    const Tensor rows = x.reshape({-1, in[5].size(0), x.size(3), x.size(4)});
+    return ops::norm_rotate(rows, gain, in[5], in[6]).view(x.sizes());
+  };
+  return {ready(in[0], in[3]), ready(in[1], in[4]), in[2]};
 }
 
 /// Frame by frame over growing prefixes: exact, and dense in each call.
-Tensor frame_by_frame(Library library, const Inputs& in, int64_t tokens) {
+Tensor frame_by_frame(const Library& library, const Inputs& in, int64_t tokens) {
   std::vector<Tensor> frames;
   for (int64_t end = tokens; end <= in[0].size(2); end += tokens) {
-    frames.push_back(library(in[0].narrow(2, end - tokens, tokens), in[1].narrow(2, 0, end),
-                             in[2].narrow(2, 0, end), false));
+    frames.push_back(library.attend(in[0].narrow(2, end - tokens, tokens), in[1].narrow(2, 0, end),
+                                    in[2].narrow(2, 0, end), false));
   }
   return at::cat(frames, 2);
 }
 
-void add_libraries(Kind kind, const Heads& s, Case& out) {
+/// The way back, as a copy: B T N H K.
+Tensor own_layout(Kind kind, const Heads& s, const Tensor& o) {
+  if (kind == Kind::kTime)
+    return o.view({s.b, s.n, s.h, s.t, s.k}).permute({0, 3, 1, 2, 4}).contiguous();
+  return o.transpose(1, 2).reshape({s.b, s.t, s.n, s.h, s.k});
+}
+
+// Attention alone: what lies before and after it is done off the clock.
+Side library_alone(Kind kind, const Library& library, const Heads& s) {
+  return {.name = fmt::format("{} alone", library.name),
+          .run =
+              [=](const Inputs& in) {
+                return library.attend(in[0], in[1], in[2], /*causal=*/kind == Kind::kTime);
+              },
+          .prepare = [=](const Inputs& in) { return library_layouts(kind, normed(in)); },
+          .restore = [=](const Tensor& o) { return own_layout(kind, s, o); }};
+}
+
+// What a model pays that keeps its tokens as B T N: norm, in, attention and out again.
+Side library_whole(Kind kind, const Library& library, const Heads& s) {
+  return {.name = fmt::format("{} whole", library.name), .run = [=](const Inputs& in) {
+            const Inputs laid = library_layouts(kind, normed(in));
+            return own_layout(kind, s,
+                              library.attend(laid[0], laid[1], laid[2], kind == Kind::kTime));
+          }};
+}
+
+// Another mask of nearly the same work: S (S + 1) / 2 pairs instead of S (S + N) / 2.
+Side library_causal(const Library& library) {
+  return {
+      .name = fmt::format("{} causal", library.name),
+      .run = [=](const Inputs& in) { return library.attend(in[0], in[1], in[2], true); },
+      .prepare = [](const Inputs& in) { return library_layouts(Kind::kFrameCausal, in); },
+  };
+}
+
+Side library_by_frame(const Library& library, const Heads& s) {
+  return {.name = fmt::format("{} by frame", library.name),
+          .run = [=](const Inputs& in) { return frame_by_frame(library, in, s.n); },
+          .prepare = [](const Inputs& in) { return library_layouts(Kind::kFrameCausal, in); },
+          .restore = [=](const Tensor& o) { return own_layout(Kind::kFrameCausal, s, o); }};
+}
+
+constexpr int64_t kMostTokensOfFormula = 8192;
+// Its backward pass writes gradients of all keys for each frame.
+constexpr int64_t kMostTokensByFrame = 16384;
+
+void add_libraries(Kind kind, const Heads& s, const std::vector<Library>& libraries, Case& out) {
   if (s.h != s.g || s.window.window != 0) return;  // they do not have it
-  const std::pair<const char*, Library> libraries[] = {{"FA2", by_flash_attention_2},
-                                                       {"cuDNN", by_cudnn}};
-  for (const auto& [name, library] : libraries) {
-    const auto layout = [kind](const Inputs& in) { return library_layouts(kind, in); };
-    if (kind == Kind::kFrameCausal) {
-      out.sides.push_back(
-          {fmt::format("{} by frame", name),
-           [library, n = s.n](const Inputs& in) { return frame_by_frame(library, in, n); },
-           layout});
-      continue;
-    }
-    const bool causal = kind == Kind::kTime;
-    const auto run = [library, causal](const Inputs& in) {
-      return library(in[0], in[1], in[2], causal);
-    };
-    out.sides.push_back({name, run, layout});
-    if (kind != Kind::kTime) continue;
-    // What a model pays that keeps its tokens as B T N: in and out again.
-    out.sides.push_back({fmt::format("{} with copies", name), [layout, run, s](const Inputs& in) {
-                           return run(layout(in))
-                               .view({s.b, s.n, s.h, s.t, s.k})
-                               .permute({0, 3, 1, 2, 4})
-                               .contiguous();
-                         }});
+  if (kind == Kind::kFrameCausal) {
+    for (const Library& library : libraries) out.sides.push_back(library_causal(library));
+    // One is enough: cuDNN would compile a plan for every frame.
+    if (s.t * s.n <= kMostTokensByFrame)
+      out.sides.push_back(library_by_frame(libraries.front(), s));
+    return;
+  }
+  const bool norm = out.gradients > 3;
+  for (const Library& library : libraries) {
+    out.sides.push_back(library_alone(kind, library, s));
+    if (kind == Kind::kTime || norm) out.sides.push_back(library_whole(kind, library, s));
   }
 }
 
@@ -191,34 +205,46 @@ Case attention(Scale scale, at::ScalarType type, const Form& form, const Heads& 
   const auto run = [form, window = s.window](const Inputs& in) {
     return form.normed ? attend_normed(form.kind, in, window) : attend(form.kind, in, window);
   };
-  out.sides = {{"praxino", run}, {"LibTorch", by_libtorch(run)}};
-  if (scale == Scale::kGpu && !form.normed && type == at::kBFloat16)
-    add_libraries(form.kind, s, out);
+  out.sides = {{"praxino", run}};
+  // Over frames the formula has a mask of all tokens by all tokens.
+  if (form.kind != Kind::kFrameCausal || s.t * s.n <= kMostTokensOfFormula)
+    out.sides.push_back({"LibTorch", by_libtorch(run)});
+  add_libraries(form.kind, s, libraries(scale, type), out);
   return out;
 }
 
 }  // namespace
 
 std::vector<Case> attention_cases(Scale scale, at::ScalarType type) {
+  // The kernel along time is one of normalised and rotated queries and keys.
   constexpr Form kSpace{Kind::kSpace, false}, kSpaceNormed{Kind::kSpace, true},
-      kTime{Kind::kTime, false}, kTimeNormed{Kind::kTime, true}, kFrames{Kind::kFrameCausal, false};
+      kTime{Kind::kTime, true}, kFrames{Kind::kFrameCausal, false};
   return {
       attention(scale, type, kTime, {4, 16, 1024, 16, 16, 64}),
-      attention(scale, type, kTime, {4, 32, 1024, 16, 16, 64}),
-      attention(scale, type, kTime, {2, 64, 1024, 16, 16, 64}),
-      attention(scale, type, kTime, {4, 32, 1024, 8, 8, 128}),
-      attention(scale, type, kTimeNormed, {4, 32, 1024, 16, 16, 64}),
-      attention(scale, type, kTimeNormed, {4, 32, 1024, 16, 4, 64}),
-      attention(scale, type, kSpace, {4, 32, 256, 16, 16, 64}),
-      attention(scale, type, kSpace, {4, 32, 256, 8, 8, 128}),
-      attention(scale, type, kSpace, {4, 32, 512, 8, 8, 128}),
-      attention(scale, type, kSpace, {2, 32, 1024, 8, 8, 128}),
-      attention(scale, type, kSpaceNormed, {4, 32, 256, 16, 16, 64}),
+      attention(scale, type, kTime, {1, 64, 1024, 16, 16, 64}),
+      attention(scale, type, kTime, {4, 16, 1024, 8, 8, 128}),
+      attention(scale, type, kTime, {1, 64, 1024, 8, 8, 128}),
+      attention(scale, type, kTime, {2, 32, 1024, 16, 4, 64}),
       attention(scale, type, kFrames, {1, 32, 256, 16, 16, 64}),
+      attention(scale, type, kFrames, {1, 64, 256, 16, 16, 64}),
       attention(scale, type, kFrames, {1, 64, 256, 16, 16, 128}),
+      attention(scale, type, kFrames, {1, 128, 256, 16, 16, 64}),
       attention(scale, type, kFrames, {1, 128, 256, 16, 16, 128}),
       attention(scale, type, kFrames, {1, 64, 256, 16, 4, 128}),
+      attention(scale, type, kFrames, {1, 64, 256, 16, 16, 64, {.window = 8, .sinks = 1}}),
       attention(scale, type, kFrames, {1, 128, 256, 16, 16, 128, {.window = 8, .sinks = 1}}),
+      attention(scale, type, kSpace, {4, 32, 256, 16, 16, 64}),
+      attention(scale, type, kSpace, {4, 32, 256, 8, 8, 128}),
+      attention(scale, type, kSpace, {2, 32, 512, 16, 16, 64}),
+      attention(scale, type, kSpace, {2, 32, 512, 8, 8, 128}),
+      attention(scale, type, kSpace, {1, 32, 1024, 16, 16, 64}),
+      attention(scale, type, kSpace, {1, 32, 1024, 8, 8, 128}),
+      attention(scale, type, kSpaceNormed, {4, 32, 256, 16, 16, 64}),
+      attention(scale, type, kSpaceNormed, {4, 32, 256, 8, 8, 128}),
+      attention(scale, type, kSpaceNormed, {2, 32, 512, 16, 16, 64}),
+      attention(scale, type, kSpaceNormed, {2, 32, 512, 8, 8, 128}),
+      attention(scale, type, kSpaceNormed, {1, 32, 1024, 16, 16, 64}),
+      attention(scale, type, kSpaceNormed, {1, 32, 1024, 8, 8, 128}),
   };
 }
 

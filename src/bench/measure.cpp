@@ -1,151 +1,48 @@
 // The measurements of `praxino bench ops`, case by case.
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/randn_like.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/function.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <exception>
 #include <thread>
 
 #include "bench/cases.h"
+#include "bench/runner.h"
 #include "bench/stopwatch.h"
 #include "praxino/base/error.h"
+#include "praxino/base/log.h"
 #include "praxino/bench/ops.h"
 #include "praxino/ops/kernels.h"
 
 namespace praxino::bench {
 namespace {
 
-using at::Tensor;
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
-/// What made a tensor: a kernel, one of our loops, or LibTorch's operations. Without a graph that
-/// would tell: the kernel that the operation takes.
-std::string made_by(const Tensor& result, const std::string& tier) {
-  if (result.grad_fn() == nullptr) return tier.empty() ? "" : fmt::format("kernel ({})", tier);
-  std::string seen;
-  std::vector<const torch::autograd::Node*> nodes = {result.grad_fn().get()};
-  for (int depth = 0; depth < 3; ++depth) {  // below views of the result
-    std::vector<const torch::autograd::Node*> next;
-    for (const auto* node : nodes) {
-      if (node == nullptr) continue;
-      seen += node->name() + "\n";
-      for (const auto& edge : node->next_edges()) next.push_back(edge.function.get());
-    }
-    nodes = std::move(next);
-  }
-  if (seen.find("praxino::ops::cuda::") != seen.npos)
-    return tier.empty() ? "kernel" : fmt::format("kernel ({})", tier);
-  return seen.find("praxino::ops::") != seen.npos ? "loops" : "formula";
-}
-
-/// The best tier that the operation has a trusted kernel of.
-std::string trusted_tier(const Case& c, const OpsOptions& options) {
-  for (const ops::KernelStatus& row : ops::kernel_table(options.device)) {
-    if (row.op == c.op && row.type == options.type && row.state == ops::KernelState::kAgrees)
-      return std::string(row.tier);
-  }
-  return {};
-}
-
-/// One side of a case, ready to be timed.
-struct Runner {
-  const Side* side = nullptr;
-  SideResult out = {};
-  Inputs leaves = {};
-  Inputs asked = {};   // the leaves that get gradients
-  Tensor result = {};  // with its graph
-  Tensor weight = {};  // its gradient
-  std::vector<double> forward = {}, backward = {};
-
-  void forward_once() const {
-    const at::NoGradGuard off;
-    side->run(leaves);
-  }
-  void backward_once() const {
-    torch::autograd::grad({result}, asked, {weight}, true, false, true);
-  }
-};
-
-double relative_error(const Tensor& got, const Tensor& want) {
-  if (got.sizes() != want.sizes()) return std::nan("");
-  const double scale = std::max(want.abs().max().item<double>(), 1e-30);
-  return (got.to(at::kFloat) - want).abs().max().item<double>() / scale;
-}
-
-Runner prepare(const Side& side, const Case& c, const Inputs& inputs) {
-  Runner runner{.side = &side, .out = {.name = side.name}};
-  runner.leaves = side.prepare ? side.prepare(inputs) : inputs;
-  for (size_t i = 0; i < runner.leaves.size(); ++i) {
-    Tensor leaf = runner.leaves[i].detach();
-    if (side.prepare) leaf = leaf.clone();  // a library's layout may be a view of the inputs
-    if (i < c.gradients) runner.asked.push_back(leaf.requires_grad_());
-    runner.leaves[i] = leaf;
-  }
-  runner.result = side.run(runner.leaves);
-  if (runner.result.requires_grad()) runner.weight = at::randn_like(runner.result);
-  return runner;
-}
-
-/// Says what went wrong instead of times.
-template <class Step>
-void guarded(Runner& runner, Step step) {
-  if (!runner.out.failed.empty()) return;
-  try {
-    step();
-  } catch (const std::exception& error) {
-    runner.out.failed = first_line(error.what());
-    if (runner.out.failed.empty()) runner.out.failed = "failed without a word";
-  }
-}
-
-std::vector<Runner> prepare_all(const Case& c, const OpsOptions& options) {
-  const Inputs inputs = c.inputs(at::TensorOptions(options.type).device(options.device));
-  const std::string tier = trusted_tier(c, options);
-  std::vector<Runner> runners;
-  Tensor want;
-  for (const Side& side : c.sides) {
-    Runner runner{.side = &side, .out = {.name = side.name}};
-    guarded(runner, [&] { runner = prepare(side, c, inputs); });
-    if (runner.result.defined() && side.name == "LibTorch")
-      want = runner.result.detach().to(at::kFloat);
-    runners.push_back(std::move(runner));
-  }
-  for (Runner& runner : runners) {
-    if (!runner.result.defined()) continue;
-    runner.out.by = runner.side->name == "praxino" ? made_by(runner.result, tier) : "";
-    // Another layout of the same values is compared by whoever has a test for it.
-    if (want.defined() && !runner.side->prepare)
-      runner.out.error = relative_error(runner.result.detach(), want);
-  }
-  return runners;
-}
+constexpr int64_t kRounds = 3;
 
 /// Rounds over all sides, in turn from the first and from the last, so that no side always follows
 /// the same one.
 void measure_all(std::vector<Runner>& runners, Stopwatch& watch, const OpsOptions& options) {
-  constexpr int64_t kRounds = 3;
-  const int64_t each = (options.repetitions + kRounds - 1) / kRounds;
+  const Sampling sampling{.repetitions = (options.repetitions + kRounds - 1) / kRounds,
+                          .least = 2,
+                          .seconds = options.seconds / kRounds};
   for (int64_t round = 0; round < kRounds; ++round) {
-    for (Runner& runner : runners) {
+    const double warm_up = options.warm_up_seconds / (round == 0 ? 1 : kRounds);
+    const auto measure = [&](const Timed& timed, std::vector<double>& samples) {
+      watch.warm_up(timed, warm_up);
+      for (const double s : watch.sample(timed, sampling)) samples.push_back(s);
+    };
+    const auto both = [&](Runner& runner) {
       guarded(runner, [&] {
-        const double seconds = options.warm_up_seconds / (round == 0 ? 1 : kRounds);
-        watch.warm_up([&] { runner.forward_once(); }, seconds);
-        for (const double s : watch.sample([&] { runner.forward_once(); }, each))
-          runner.forward.push_back(s);
-        if (!runner.result.requires_grad()) return;
-        watch.warm_up([&] { runner.backward_once(); }, seconds);
-        for (const double s : watch.sample([&] { runner.backward_once(); }, each))
-          runner.backward.push_back(s);
+        measure(runner.forward(), runner.forward_samples);
+        if (runner.has_backward()) measure(runner.backward(), runner.backward_samples);
       });
+    };
+    if (round % 2 == 0) {
+      std::ranges::for_each(runners, both);
+    } else {
+      std::for_each(runners.rbegin(), runners.rend(), both);
     }
-    std::ranges::reverse(runners);
   }
 }
 
@@ -156,14 +53,12 @@ CaseResult measure_case(const Case& c, Stopwatch& watch, const OpsOptions& optio
                     .forward = c.forward,
                     .backward = c.backward,
                     .sides = {}};
-  std::vector<Runner> runners = prepare_all(c, options);
+  std::vector<Runner> runners = make_runners(c, options);
   measure_all(runners, watch, options);
-  for (const Side& side : c.sides) {
-    Runner& runner =
-        *std::ranges::find_if(runners, [&](const Runner& r) { return r.side == &side; });
+  for (Runner& runner : runners) {
     if (runner.out.failed.empty()) {
-      runner.out.forward = times_of(runner.forward);
-      if (!runner.backward.empty()) runner.out.backward = times_of(runner.backward);
+      runner.out.forward = times_of(runner.forward_samples);
+      if (!runner.backward_samples.empty()) runner.out.backward = times_of(runner.backward_samples);
     }
     result.sides.push_back(runner.out);
   }
@@ -194,7 +89,8 @@ void settle(const Stopwatch& watch, double seconds) {
 
 std::vector<Case> all_cases(Scale scale, at::ScalarType type) {
   std::vector<Case> all;
-  for (auto make : {row_cases, attention_cases}) {
+  for (auto make : {attention_cases, row_cases, token_cases, loss_cases, optimizer_cases,
+                    attention_step_cases}) {
     for (Case& c : make(scale, type)) all.push_back(std::move(c));
   }
   return all;
@@ -224,8 +120,14 @@ OpsReport measure_ops(const OpsOptions& options,
     settle(watch, options.pause_seconds);
     report.cases.push_back(measure_case(c, watch, options));
   }
-  report.ceilings.copy = std::max(watch.copy_rate(), report.ceilings.cold_copy);
-  report.ceilings.product = std::max(watch.product_rate(), report.ceilings.cold_product);
+  report.ceilings.copy = report.ceilings.cold_copy;
+  report.ceilings.product = report.ceilings.cold_product;
+  try {
+    report.ceilings.copy = std::max(watch.copy_rate(), report.ceilings.copy);
+    report.ceilings.product = std::max(watch.product_rate(), report.ceilings.product);
+  } catch (const std::exception& error) {  // a device that a case has broken: the rest is worth it
+    log::warning("the ceilings are those of the start: {}", error.what());
+  }
   return report;
 }
 

@@ -32,7 +32,7 @@ void add_row(std::string& out, const std::string& what, const SideResult& side,
              const std::string& pass, const Work& work, const Times& times, const Ceilings& c) {
   if (times.repetitions == 0) return;
   out +=
-      fmt::format("{:<54} {:<18} {:<8} {:>24} {:>14} {:>5.0f} %\n", what,
+      fmt::format("{:<60} {:<18} {:<8} {:>24} {:>14} {:>5.0f} %\n", what,
                   side.by.empty() ? side.name : fmt::format("{}: {}", side.name, side.by), pass,
                   milliseconds(times), rate(work, times, c), 100 * share_of_floor(work, times, c));
 }
@@ -75,20 +75,20 @@ std::string ops_table(const OpsReport& report) {
   const Ceilings& c = report.ceilings;
   std::string out = fmt::format(
       "{}\n{}\ncopy {:.0f} GB/s (cold {:.0f}), matrix product {:.2f} TFLOP/s (cold {:.2f})\n\n"
-      "{:<54} {:<18} {:<8} {:>24} {:>14} {:>7}\n",
+      "{:<60} {:<18} {:<8} {:>24} {:>14} {:>7}\n",
       report.device, report.libraries, c.copy / 1e9, c.cold_copy / 1e9, c.product / 1e12,
       c.cold_product / 1e12, "case", "side", "pass", "ms: median (20-80 %)", "rate", "floor");
   for (const CaseResult& result : report.cases) {
     const std::string what = result.name + " " + result.shape;
     for (const SideResult& side : result.sides) {
       if (!side.failed.empty())
-        out += fmt::format("{:<54} {:<18} {}\n", what, side.name, side.failed);
+        out += fmt::format("{:<60} {:<18} {}\n", what, side.name, side.failed);
       add_row(out, what, side, "forward", result.forward, side.forward, c);
       add_row(out, what, side, "backward", result.backward, side.backward, c);
     }
   }
   for (const std::string& name : report.left_out)
-    out += fmt::format("{:<54} left out: the time was up\n", name);
+    out += fmt::format("{:<60} left out: the time was up\n", name);
   return out;
 }
 

@@ -60,37 +60,40 @@ void Stopwatch::overwrite_caches() {
   for (int64_t pass = 0; pass < passes_; ++pass) caches_.fill_(written_);
 }
 
-double Stopwatch::seconds_of(const std::function<void()>& run) {
+double Stopwatch::seconds_of(const Timed& timed) {
+  if (timed.before) timed.before();
   overwrite_caches();
   if (!device_.is_cuda()) {
     const auto begin = Clock::now();
-    run();
+    timed.run();
     return seconds_since(begin);
   }
   const c10::Stream stream = current_stream(device_);
   c10::Event before(device_.type(), c10::EventFlag::BACKEND_DEFAULT),
       after(device_.type(), c10::EventFlag::BACKEND_DEFAULT);
   before.record(stream);
-  run();
+  timed.run();
   after.record(stream);
   after.synchronize();
   return before.elapsedTime(after) / 1e3;
 }
 
-void Stopwatch::warm_up(const std::function<void()>& run, double seconds) const {
+void Stopwatch::warm_up(const Timed& timed, double seconds) const {
   const auto begin = Clock::now();
   do {
-    run();
+    if (timed.before) timed.before();
+    timed.run();
     finish();
   } while (seconds_since(begin) < seconds);
 }
 
-std::vector<double> Stopwatch::sample(const std::function<void()>& run, int64_t repetitions) {
+std::vector<double> Stopwatch::sample(const Timed& timed, const Sampling& sampling) {
   passes_ = 1;
   if (device_.is_cuda()) {
+    if (timed.before) timed.before();
     finish();
     auto begin = Clock::now();
-    run();
+    timed.run();
     const double queueing = seconds_since(begin);
     finish();
     begin = Clock::now();
@@ -100,8 +103,12 @@ std::vector<double> Stopwatch::sample(const std::function<void()>& run, int64_t 
     const double passes = std::ceil(2 * queueing / std::max(seconds_since(begin), 1e-6));
     passes_ = std::clamp(static_cast<int64_t>(passes), int64_t{1}, kMostPasses);
   }
+  const auto begin = Clock::now();
   std::vector<double> samples;
-  for (int64_t i = 0; i < repetitions; ++i) samples.push_back(seconds_of(run));
+  for (int64_t i = 0; i < sampling.repetitions; ++i) {
+    if (i >= sampling.least && seconds_since(begin) > sampling.seconds) break;
+    samples.push_back(seconds_of(timed));
+  }
   return samples;
 }
 
@@ -111,7 +118,7 @@ double Stopwatch::copy_rate() {
   const at::Tensor from = at::randn({bytes / 4}, at::TensorOptions(at::kFloat).device(device_));
   const at::Tensor to = at::empty_like(from);
   to.copy_(from);
-  return 2 * static_cast<double>(bytes) / times_of(sample([&] { to.copy_(from); }, 7)).median;
+  return 2 * static_cast<double>(bytes) / times_of(sample({[&] { to.copy_(from); }}, {})).median;
 }
 
 double Stopwatch::product_rate() {
@@ -121,7 +128,7 @@ double Stopwatch::product_rate() {
   const at::Tensor a = at::randn({side, side}, options), b = at::randn({side, side}, options);
   at::Tensor c = at::mm(a, b);
   const double n = static_cast<double>(side);
-  return 2 * n * n * n / times_of(sample([&] { at::mm_out(c, a, b); }, 7)).median;
+  return 2 * n * n * n / times_of(sample({[&] { at::mm_out(c, a, b); }}, {})).median;
 }
 
 }  // namespace praxino::bench

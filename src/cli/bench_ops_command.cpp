@@ -56,6 +56,17 @@ void add_bench_ops_command(CLI::App& command) {
   ops->add_option("--repetitions", options.repetitions, "of each measurement (default 30)")
       ->check(CLI::Range(int64_t{1}, int64_t{100000}))
       ->option_text("N");
+  ops->add_option("--seconds", options.seconds,
+                  "of each measurement: fewer repetitions beyond that (default 0.15)")
+      ->check(CLI::Range(0.0, 1e4))
+      ->option_text("X");
+  ops->add_option("--warm-up", options.warm_up_seconds,
+                  "seconds before each measurement (default 0.05)")
+      ->check(CLI::Range(0.0, 100.0))
+      ->option_text("X");
+  ops->add_option("--pause", options.pause_seconds, "seconds before each case (default 0.2)")
+      ->check(CLI::Range(0.0, 100.0))
+      ->option_text("X");
   ops->add_option("--minutes", options.minutes, "begin no case after that (default: no limit)")
       ->check(CLI::Range(0.0, 1e4))
       ->option_text("X");

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,10 @@ struct OpsOptions {
   std::string only = {};                // cases whose name contains this; empty: all
   bool ours_alone = false;              // without LibTorch's, FA2's and cuDNN's sides
   bool small = false;                   // sizes for a test: milliseconds, figures without meaning
-  int64_t repetitions = 30;             // of each measurement, at least
-  double warm_up_seconds = 0.2;         // before each measurement
-  double pause_seconds = 1;             // before each case
+  int64_t repetitions = 30;             // of each measurement
+  double seconds = 0.15;                // of each: fewer repetitions beyond that, but at least 6
+  double warm_up_seconds = 0.05;        // before each measurement
+  double pause_seconds = 0.2;           // before each case
   double minutes = 0;                   // no case begins after that; 0: no limit
 };
 
@@ -46,7 +48,9 @@ struct SideResult {
   std::string name = {};    // praxino, LibTorch, FA2, ...
   std::string by = {};      // praxino: "kernel (hopper)", "loops", "formula"
   std::string failed = {};  // why there are no times
-  double error = 0;         // of the result, relative to the largest value of the formula's
+  /// Of the result, relative to the largest value of LibTorch's, or of the first rival's where
+  /// LibTorch has no part; NaN: not compared, because the side computes something else.
+  double error = std::numeric_limits<double>::quiet_NaN();
   Times forward = {};
   Times backward = {};  // no repetitions: there is none
 };
