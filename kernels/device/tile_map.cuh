@@ -51,20 +51,32 @@ inline bool can_be_tiled(const TensorShape& s) {
   return row % 16 == 0 && (!s.swizzled || row == kBoxBytes);
 }
 
+#if defined(__CUDACC__)
+using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
+
+/// Asked of the driver by way of the runtime: the program does not link with libcuda. Null where
+/// the driver is too old.
+inline EncodeTiled encode_tiled() {
+  static const EncodeTiled function = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
+    const cudaError_t asked = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found,
+                                                               12000, cudaEnableDefault, &result);
+    if (asked != cudaSuccess) cudaGetLastError();
+    const bool there = asked == cudaSuccess && result == cudaDriverEntryPointSuccess;
+    return there ? reinterpret_cast<EncodeTiled>(found) : nullptr;
+  }();
+  return function;
+}
+#endif
+
 /// Host code. kRefused where can_be_tiled() does not hold.
 inline Status make_tile_map(TileMap& to, const TensorShape& s) {
   if (!can_be_tiled(s)) return kRefused;
   const auto bytes = static_cast<int>(bytes_of(s.element));
 #if defined(__CUDACC__)
-  // Asked of the driver by way of the runtime: the program does not link with libcuda.
-  using Encode = decltype(&cuTensorMapEncodeTiled);
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  const cudaError_t asked = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                                             12000, cudaEnableDefault, &found);
-  if (asked != cudaSuccess) cudaGetLastError();
-  if (asked != cudaSuccess || found != cudaDriverEntryPointSuccess || function == nullptr)
-    return {cudaErrorNotSupported};
+  const EncodeTiled encode = encode_tiled();
+  if (encode == nullptr) return {cudaErrorNotSupported};
   cuuint64_t sizes[TensorShape::kMostDimensions], strides[TensorShape::kMostDimensions];
   cuuint32_t box[TensorShape::kMostDimensions], steps[TensorShape::kMostDimensions];
   for (int i = 0; i < s.dimensions; ++i) {
@@ -73,13 +85,24 @@ inline Status make_tile_map(TileMap& to, const TensorShape& s) {
     box[i] = static_cast<cuuint32_t>(s.box[i]);
     steps[i] = 1;
   }
-  const CUresult made = reinterpret_cast<Encode>(function)(
-      &to.map, bytes == 4 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-      static_cast<cuuint32_t>(s.dimensions), s.data, sizes, strides, box, steps,
-      CU_TENSOR_MAP_INTERLEAVE_NONE,
-      s.swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return made == CUDA_SUCCESS ? Status{} : kRefused;
+  const auto make = [&] {
+    return encode(&to.map,
+                  bytes == 4 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                  static_cast<cuuint32_t>(s.dimensions), s.data, sizes, strides, box, steps,
+                  CU_TENSOR_MAP_INTERLEAVE_NONE,
+                  s.swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
+                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  };
+  CUresult made = make();
+  if (made == CUDA_ERROR_INVALID_CONTEXT) {
+    // The runtime makes a context current at a thread's first launch, which comes after this. In a
+    // thread of autograd's that has launched nothing yet, we ask for it.
+    int device = 0;
+    if (cudaGetDevice(&device) != cudaSuccess || cudaSetDevice(device) != cudaSuccess)
+      cudaGetLastError();  // the driver says it once more
+    made = make();
+  }
+  return {static_cast<int>(made)};  // codes of the driver are the runtime's
 #else
   to.map = {
       .data = s.data, .dimensions = s.dimensions, .element_bytes = bytes, .swizzled = s.swizzled};

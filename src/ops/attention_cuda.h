@@ -9,17 +9,23 @@
 
 #include <optional>
 
+#include "kernels/tiers.h"
 #include "praxino/ops/attention.h"
 
 namespace praxino::ops::cuda {
 
-/// With a norm, nothing where a separate norm_rotate moves fewer bytes (docs/kernels.md).
+/// With a norm, nothing where a separate norm_rotate moves fewer bytes (docs/kernels.md). `tier`
+/// names the kernels over frames that serve, forward and backward: kPortable, or on capability 9.0
+/// kHopper, which has no norm.
 std::optional<at::Tensor> space_attention(const at::Tensor& q, const at::Tensor& k,
-                                          const at::Tensor& v, const QkNorm* norm = nullptr);
+                                          const at::Tensor& v, const QkNorm* norm = nullptr,
+                                          kernels::Tier tier = kernels::Tier::kPortable);
 std::optional<at::Tensor> frame_causal_attention(const at::Tensor& q, const at::Tensor& k,
-                                                 const at::Tensor& v, const FrameWindow& window);
-std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
-                                                      const at::Tensor& v);
+                                                 const at::Tensor& v, const FrameWindow& window,
+                                                 kernels::Tier tier = kernels::Tier::kPortable);
+std::optional<at::Tensor> frame_causal_attention_step(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    kernels::Tier tier = kernels::Tier::kPortable);
 std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const QkNorm& norm,
                                          const FrameWindow& window);
@@ -27,7 +33,7 @@ std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& 
 std::optional<at::Tensor> time_attention_step(const at::Tensor& q, const at::Tensor& k,
                                               const at::Tensor& v, const QkNorm& norm);
 
-/// The same where the kernel has agreed with its formula on the device.
+/// The same where a kernel has agreed with its formula on the device, by the best that has.
 namespace checked {
 std::optional<at::Tensor> space_attention(const at::Tensor& q, const at::Tensor& k,
                                           const at::Tensor& v, const QkNorm* norm = nullptr);

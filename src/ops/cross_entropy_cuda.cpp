@@ -36,8 +36,9 @@ Tensor losses_of(const Tensor& logits, const Tensor& targets, const Tensor& weig
 
 struct CrossEntropy : torch::autograd::Function<CrossEntropy> {
   static Tensor forward(AutogradContext* ctx, const Tensor& logits, const Tensor& targets,
-                        const Tensor& weights, int64_t ignore) {
-    const Tensor losses = losses_of(logits, targets, weights, ignore, /*gradient=*/true);
+                        const std::optional<Tensor>& weights, int64_t ignore) {
+    const Tensor losses =
+        losses_of(logits, targets, weights.value_or(Tensor()), ignore, /*gradient=*/true);
     logits.unsafeGetTensorImpl()->bump_version();  // for whoever has kept them
     ctx->save_for_backward({logits});
     return losses;
@@ -75,7 +76,10 @@ std::optional<Tensor> cross_entropy(const Tensor& logits_in, const Tensor& targe
     return losses_of(logits_in.contiguous(), rows, weights, options.ignore_target, false);
   // A leaf belongs to someone.
   const Tensor logits = logits_in.is_leaf() ? logits_in.clone() : logits_in.contiguous();
-  return CrossEntropy::apply(logits, rows, weights, options.ignore_target);
+  // Autograd asks an undefined tensor for its device.
+  return CrossEntropy::apply(logits, rows,
+                             weights.defined() ? std::optional(weights) : std::nullopt,
+                             options.ignore_target);
 }
 
 std::optional<Tensor> checked::cross_entropy(const Tensor& logits, const Tensor& targets,

@@ -7,6 +7,7 @@
 
 #include "attention_cuda.h"
 #include "kernel_registry.h"
+#include "kernels/frame_attention_hopper.h"
 #include "kernels/frame_attention_plan.h"
 #include "launch_cuda.h"
 #include "praxino/ops/norm.h"
@@ -17,16 +18,21 @@ namespace {
 
 using at::Tensor;
 using kernels::FrameMask;
+using kernels::Tier;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// R S H K: the heads of a token one after the other, tokens and sequences anywhere.
-bool rows_lie_well(const Tensor& x) {
-  const auto in_pieces = [&](int64_t dim) { return x.size(dim) == 1 || x.stride(dim) % 8 == 0; };
+// R S H K: the heads of a token one after the other, tokens and sequences anywhere; but a copy
+// engine takes no row twice.
+bool rows_lie_well(const Tensor& x, Tier tier) {
+  const auto in_pieces = [&](int64_t dim) {
+    return x.size(dim) == 1 ||
+           (x.stride(dim) % 8 == 0 && (x.stride(dim) > 0 || tier == Tier::kPortable));
+  };
   return x.stride(3) == 1 && in_pieces(0) && in_pieces(1) && in_pieces(2) &&
          kernels::aligned_16(x.const_data_ptr());
 }
-Tensor laid_out(const Tensor& x) { return rows_lie_well(x) ? x : x.contiguous(); }
+Tensor laid_out(const Tensor& x, Tier tier) { return rows_lie_well(x, tier) ? x : x.contiguous(); }
 
 kernels::HeadStrides strides_of(const Tensor& x) {
   const auto stride = [&](int64_t dim) { return x.size(dim) == 1 ? 0 : x.stride(dim); };
@@ -59,10 +65,11 @@ kernels::QkNormRotate norm_of(at::TensorList tables) {
 
 // q: R Q H K; k, v: R S G K; gains and tables follow v where there are any.
 struct FrameAttention : torch::autograd::Function<FrameAttention> {
-  static Tensor forward(AutogradContext* ctx, at::TensorList inputs, const FrameMask& mask) {
+  static Tensor forward(AutogradContext* ctx, at::TensorList inputs, const FrameMask& mask,
+                        Tier tier) {
     variable_list saved;
     for (size_t i = 0; i < inputs.size(); ++i)
-      saved.push_back(i < 3 ? laid_out(inputs[i]) : inputs[i].contiguous());
+      saved.push_back(i < 3 ? laid_out(inputs[i], tier) : inputs[i].contiguous());
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
     const Launching launching(q);
     const Tensor out = at::empty(q.sizes(), q.options());
@@ -74,12 +81,15 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
                                     .lse = lse.mutable_data_ptr<float>(),
                                     .norm = norm_of(at::TensorList(saved).slice(3)),
                                     .shape = shape_of(q, k, mask)};
-    Launching::check(kernels::launch_frame_attention(p, launching.stream()), "frame attention");
+    const auto launch = tier == Tier::kHopper ? kernels::launch_frame_attention_hopper
+                                              : kernels::launch_frame_attention;
+    Launching::check(launch(p, launching.stream()), "frame attention");
     saved.push_back(out);
     saved.push_back(lse);
     ctx->save_for_backward(saved);
     ctx->saved_data["mask"] = std::vector<int64_t>{mask.tokens, mask.window,  mask.sinks,
                                                    mask.offset, mask.queries, mask.keys};
+    ctx->saved_data["tier"] = static_cast<int64_t>(tier);
     return out;
   }
 
@@ -88,7 +98,8 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &lse = saved.back();
     const at::TensorList tables = at::TensorList(saved).slice(3, saved.size() - 5);
-    const Tensor grad = laid_out(grads[0]);
+    const auto tier = static_cast<Tier>(ctx->saved_data["tier"].toInt());
+    const Tensor grad = laid_out(grads[0], tier);
     const Launching launching(q);
     const kernels::AttentionShape shape = shape_of(q, k, mask_of(ctx));
     const auto floats = [&](int64_t count) { return at::empty({count}, lse.options()); };
@@ -114,14 +125,15 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
                                             .grad_key_gain = key_gain.mutable_data_ptr<float>(),
                                             .gain_workspace = workspace.mutable_data_ptr<float>(),
                                             .shape = shape};
-    Launching::check(kernels::launch_frame_attention_backward(p, launching.stream()),
-                     "frame attention backward");
+    const auto launch = tier == Tier::kHopper ? kernels::launch_frame_attention_backward_hopper
+                                              : kernels::launch_frame_attention_backward;
+    Launching::check(launch(p, launching.stream()), "frame attention backward");
     variable_list results = {grad_q, grad_k, grad_v};
     if (norm) {
       results.insert(results.end(), {query_gain, key_gain});
       results.resize(3 + tables.size());  // the tables have none
     }
-    results.emplace_back();  // the mask
+    results.resize(results.size() + 2);  // the mask, the tier
     return results;
   }
 
@@ -135,7 +147,7 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
 
 // R Q H K with R S G K. Nothing where the kernel does not take it.
 std::optional<Tensor> attend(const Tensor& q, const Tensor& k, const Tensor& v,
-                             const FrameMask& mask, const Tables& tables = {}) {
+                             const FrameMask& mask, Tier tier, const Tables& tables = {}) {
   const auto is_operand = [&](const Tensor& x) {
     return x.scalar_type() == at::kBFloat16 && x.device() == q.device() && x.numel() > 0 &&
            x.size(0) == q.size(0) && x.size(3) == q.size(3);
@@ -144,7 +156,7 @@ std::optional<Tensor> attend(const Tensor& q, const Tensor& k, const Tensor& v,
   if (v.sizes() != k.sizes() || !in_range(shape_of(q, k, mask))) return std::nullopt;
   variable_list inputs = {q, k, v};
   inputs.insert(inputs.end(), tables.begin(), tables.end());
-  return FrameAttention::apply(at::TensorList(inputs), mask);
+  return FrameAttention::apply(at::TensorList(inputs), mask, tier);
 }
 
 // Nothing where one of them is not what kernels take.
@@ -164,7 +176,8 @@ std::optional<Tables> tables_of(const QkNorm& norm, const Tensor& q, const Tenso
 }  // namespace
 
 std::optional<Tensor> space_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                                      const QkNorm* norm) {
+                                      const QkNorm* norm, Tier tier) {
+  if (norm != nullptr && tier != Tier::kPortable) return std::nullopt;
   if (!on_capable_gpu(q) || q.dim() != 5 || k.dim() != 5 || v.dim() != 5) return std::nullopt;
   const FrameMask mask =
       kernels::frame_mask({.tokens = k.size(2), .queries = q.size(2), .keys = k.size(2)});
@@ -176,30 +189,30 @@ std::optional<Tensor> space_attention(const Tensor& q, const Tensor& k, const Te
     if (!kernels::takes_norm(shape_of(q.flatten(0, 1), k.flatten(0, 1), mask))) return std::nullopt;
     tables = *found;
   }
-  const auto out = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask, tables);
+  const auto out = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask, tier, tables);
   return out ? std::optional(out->view(q.sizes())) : std::nullopt;
 }
 
 std::optional<Tensor> frame_causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                                             const FrameWindow& window) {
+                                             const FrameWindow& window, Tier tier) {
   if (!on_capable_gpu(q) || q.dim() != 5 || k.dim() != 5 || v.dim() != 5) return std::nullopt;
   const FrameMask mask = kernels::frame_mask({.tokens = q.size(2),
                                               .window = window.window,
                                               .sinks = window.sinks,
                                               .queries = q.size(1) * q.size(2),
                                               .keys = k.size(1) * k.size(2)});
-  const auto out = attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask);
+  const auto out = attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask, tier);
   return out ? std::optional(out->view(q.sizes())) : std::nullopt;
 }
 
-std::optional<Tensor> frame_causal_attention_step(const Tensor& q, const Tensor& k,
-                                                  const Tensor& v) {
+std::optional<Tensor> frame_causal_attention_step(const Tensor& q, const Tensor& k, const Tensor& v,
+                                                  Tier tier) {
   if (!on_capable_gpu(q) || q.dim() != 5 || k.dim() != 5 || v.dim() != 5) return std::nullopt;
   // Frames in any order, all seen: one frame of all keys, and of queries, should they be more.
   const int64_t queries = q.size(1) * q.size(2), keys = k.size(1) * k.size(2);
   const FrameMask mask =
       kernels::frame_mask({.tokens = std::max(queries, keys), .queries = queries, .keys = keys});
-  const auto out = attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask);
+  const auto out = attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask, tier);
   return out ? std::optional(out->view(q.sizes())) : std::nullopt;
 }
 
@@ -210,9 +223,36 @@ constexpr double kTolerance = 3e-2;
 
 constexpr FrameWindow kWindow{.window = 2, .sinks = 1};
 
-// Rows of a plain wave are alike, and their gradients cancel.
-Tensor noise(at::IntArrayRef sizes, double phase, const at::TensorOptions& o) {
-  return wave(sizes, phase, o.dtype(at::kDouble)).mul(9973).sin().to(o);
+std::vector<Tensor> frames_of_heads(int64_t tokens, int64_t width, const at::TensorOptions& o) {
+  return {noise({1, 2, tokens, 4, width}, 0, o), noise({1, 2, tokens, 2, width}, 1, o),
+          noise({1, 2, tokens, 2, width}, 2, o)};
+}
+
+SelfCheck causal_check(const at::TensorOptions& o, Tier tier) {
+  SelfCheck check{
+      .kernel =
+          [tier](const std::vector<Tensor>& in) {
+            if (in[0].size(1) < in[1].size(1))
+              return cuda::frame_causal_attention_step(in[0], in[1], in[2], tier).value();
+            return cuda::frame_causal_attention(in[0], in[1], in[2], kWindow, tier).value();
+          },
+      .formula =
+          [](const std::vector<Tensor>& in) {
+            if (in[0].size(1) < in[1].size(1))
+              return formula::frame_causal_attention_step(in[0], in[1], in[2]);
+            return formula::frame_causal_attention(in[0], in[1], in[2], kWindow);
+          },
+      .cases = {},
+      .tolerance = kTolerance};
+  for (const int64_t width : {64, 128}) {
+    for (const int64_t frames : {5, 1}) {  // training, a step
+      check.cases.push_back({noise({1, frames, 64, 4, width}, 0, o),
+                             noise({1, 5, 64, 2, width}, 1, o), noise({1, 5, 64, 2, width}, 2, o)});
+    }
+    check.cases.push_back({noise({1, 5, 37, 4, width}, 0, o), noise({1, 5, 37, 2, width}, 1, o),
+                           noise({1, 5, 37, 2, width}, 2, o)});
+  }
+  return check;
 }
 
 }  // namespace
@@ -253,65 +293,76 @@ SelfCheck check_of_space_attention(at::TensorOptions o) {
                       },
                   .cases = {},
                   .tolerance = kTolerance};
-  const auto operands = [&](int64_t tokens, int64_t width) {
-    return std::vector<Tensor>{noise({1, 2, tokens, 4, width}, 0, o),
-                               noise({1, 2, tokens, 2, width}, 1, o),
-                               noise({1, 2, tokens, 2, width}, 2, o)};
-  };
   for (const int64_t width : {64, 128}) {
-    check.cases.push_back(operands(300, width));
-    check.cases.push_back(operands(77, width));
+    check.cases.push_back(frames_of_heads(300, width, o));
+    check.cases.push_back(frames_of_heads(77, width, o));
     check.cases.back().push_back(noise({width}, 3, f));
     check.cases.back().push_back(noise({width}, 4, f));
   }
   return check;
 }
 
-SelfCheck check_of_frame_causal_attention(at::TensorOptions o) {
-  SelfCheck check{.kernel =
-                      [](const std::vector<Tensor>& in) {
-                        if (in[0].size(1) < in[1].size(1))
-                          return cuda::frame_causal_attention_step(in[0], in[1], in[2]).value();
-                        return cuda::frame_causal_attention(in[0], in[1], in[2], kWindow).value();
-                      },
-                  .formula =
-                      [](const std::vector<Tensor>& in) {
-                        if (in[0].size(1) < in[1].size(1))
-                          return formula::frame_causal_attention_step(in[0], in[1], in[2]);
-                        return formula::frame_causal_attention(in[0], in[1], in[2], kWindow);
-                      },
-                  .cases = {},
-                  .tolerance = kTolerance};
+SelfCheck check_of_space_attention_hopper(at::TensorOptions o) {
+  SelfCheck check{
+      .kernel =
+          [](const std::vector<Tensor>& in) {
+            return cuda::space_attention(in[0], in[1], in[2], nullptr, Tier::kHopper).value();
+          },
+      .formula =
+          [](const std::vector<Tensor>& in) {
+            return formula::space_attention(in[0], in[1], in[2]);
+          },
+      .cases = {},
+      .tolerance = kTolerance};
   for (const int64_t width : {64, 128}) {
-    for (const int64_t frames : {5, 1}) {  // training, a step
-      check.cases.push_back({noise({1, frames, 64, 4, width}, 0, o),
-                             noise({1, 5, 64, 2, width}, 1, o), noise({1, 5, 64, 2, width}, 2, o)});
-    }
-    check.cases.push_back({noise({1, 5, 37, 4, width}, 0, o), noise({1, 5, 37, 2, width}, 1, o),
-                           noise({1, 5, 37, 2, width}, 2, o)});
+    for (const int64_t tokens : {300, 77}) check.cases.push_back(frames_of_heads(tokens, width, o));
   }
   return check;
 }
 
+SelfCheck check_of_frame_causal_attention(at::TensorOptions o) {
+  return causal_check(o, Tier::kPortable);
+}
+SelfCheck check_of_frame_causal_attention_hopper(at::TensorOptions o) {
+  return causal_check(o, Tier::kHopper);
+}
+
 namespace checked {
+namespace {
+
+// The best tier of two kernels that serves `q`; nothing where neither does.
+std::optional<Tier> tier_for(Kernel hopper, Kernel portable, const Tensor& q) {
+  if (usable(hopper, q, q.scalar_type())) return Tier::kHopper;
+  if (usable(portable, q, q.scalar_type())) return Tier::kPortable;
+  return std::nullopt;
+}
+std::optional<Tier> causal_tier(const Tensor& q) {
+  return tier_for(Kernel::frame_causal_attention_hopper, Kernel::frame_causal_attention, q);
+}
+
+}  // namespace
 
 std::optional<Tensor> space_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                       const QkNorm* norm) {
-  if (!usable(Kernel::space_attention, q, q.scalar_type())) return std::nullopt;
-  return cuda::space_attention(q, k, v, norm);
+  if (norm != nullptr) {
+    if (!usable(Kernel::space_attention, q, q.scalar_type())) return std::nullopt;
+    return cuda::space_attention(q, k, v, norm);
+  }
+  const auto tier = tier_for(Kernel::space_attention_hopper, Kernel::space_attention, q);
+  return tier ? cuda::space_attention(q, k, v, nullptr, *tier) : std::nullopt;
 }
 
 std::optional<Tensor> frame_causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                              const FrameWindow& window) {
-  if (!usable(Kernel::frame_causal_attention, q, q.scalar_type())) return std::nullopt;
-  return cuda::frame_causal_attention(q, k, v, window);
+  const auto tier = causal_tier(q);
+  return tier ? cuda::frame_causal_attention(q, k, v, window, *tier) : std::nullopt;
 }
 
-// The same kernel with another mask.
+// The same kernels with another mask.
 std::optional<Tensor> frame_causal_attention_step(const Tensor& q, const Tensor& k,
                                                   const Tensor& v) {
-  if (!usable(Kernel::frame_causal_attention, q, q.scalar_type())) return std::nullopt;
-  return cuda::frame_causal_attention_step(q, k, v);
+  const auto tier = causal_tier(q);
+  return tier ? cuda::frame_causal_attention_step(q, k, v, *tier) : std::nullopt;
 }
 
 }  // namespace checked

@@ -82,6 +82,10 @@ Tensor wave(at::IntArrayRef sizes, double phase, const at::TensorOptions& option
   return (number * 0.7 + phase).sin().view(sizes).to(options);
 }
 
+Tensor noise(at::IntArrayRef sizes, double phase, const at::TensorOptions& options) {
+  return wave(sizes, phase, options.dtype(at::kDouble)).mul(9973).sin().to(options);
+}
+
 Finding compare(const SelfCheck& check) {
   const at::AutoGradMode enabled(true);
   const auto begin = std::chrono::steady_clock::now();

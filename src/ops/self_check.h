@@ -40,6 +40,9 @@ Finding compare(const SelfCheck& check);
 
 /// Fixed numbers in (-1, 1), no two phases alike: inputs for a check. Draws nothing at random.
 at::Tensor wave(at::IntArrayRef sizes, double phase, const at::TensorOptions& options);
+/// The same without its regularity: rows of a wave are alike, and what is made of their differences
+/// is mostly rounding.
+at::Tensor noise(at::IntArrayRef sizes, double phase, const at::TensorOptions& options);
 
 /// One operation's verdicts, one a device and element type. Thread-safe; cheap once known.
 class Trust {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <utility>
 
 #include "kernels/numbers.h"
@@ -96,6 +97,7 @@ void expect_all_tiles(Gpu& gpu) {
         p.box[i] = i == 0 ? 4 : 2 + i % 2;
         p.corner[i] = corner - i % 2;
       }
+      SCOPED_TRACE(std::to_string(dimensions) + " dimensions, corner " + std::to_string(corner));
       expect_tile(gpu, p);
     }
   }

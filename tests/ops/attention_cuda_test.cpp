@@ -2,6 +2,7 @@
 // skips; the same kernels run on the CPU in tests/kernels.
 #include "ops/attention_cuda.h"
 #include "kernels/device_info.h"
+#include "ops/kernel_registry.h"
 #include "ops/launch_cuda.h"
 #include "praxino/ops/norm.h"
 #include "support/repetitions.h"
@@ -10,6 +11,7 @@
 namespace praxino::ops {
 namespace {
 
+using kernels::Tier;
 using testing::gradients;
 using testing::normal;
 using testing::relative_error;
@@ -30,6 +32,13 @@ class AttentionCuda : public ::testing::Test {
     const kernels::Status status = kernels::device_count(count);
     if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << kernels::status_text(status);
     if (!cuda::on_capable_gpu(gpu(normal({1})))) GTEST_SKIP() << "a GPU older than 8.0";
+  }
+  // Of the kernels that have no norm in their load.
+  static std::vector<Tier> tiers() {
+    std::vector<Tier> found = {Tier::kPortable};
+    if (kernels::runs_on(Tier::kHopper, cuda::tier_of(gpu(normal({1})).device())))
+      found.push_back(Tier::kHopper);
+    return found;
   }
   static Inputs operands(const Shape& s) {
     return {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
@@ -80,10 +89,15 @@ TEST_F(AttentionCuda, SpaceAttentionEqualsItsFormula) {
        {Shape{1, 1, 1, 1, 1, 64}, Shape{2, 3, 64, 4, 2, 64}, Shape{1, 5, 131, 3, 1, 64},
         Shape{1, 2, 261, 4, 4, 64}, Shape{2, 2, 96, 4, 1, 128}, Shape{1, 2, 300, 2, 2, 128},
         Shape{1, 1, 1023, 2, 1, 128}}) {
-    expect_equal(
-        [](const Inputs& in) { return cuda::space_attention(in[0], in[1], in[2]).value(); },
-        [](const Inputs& in) { return formula::space_attention(in[0], in[1], in[2]); },
-        operands(shape));
+    for (const Tier tier : tiers()) {
+      SCOPED_TRACE(kernels::to_string(tier));
+      expect_equal(
+          [&](const Inputs& in) {
+            return cuda::space_attention(in[0], in[1], in[2], nullptr, tier).value();
+          },
+          [](const Inputs& in) { return formula::space_attention(in[0], in[1], in[2]); },
+          operands(shape));
+    }
   }
 }
 
@@ -115,14 +129,17 @@ TEST_F(AttentionCuda, FrameCausalAttentionEqualsItsFormula) {
   for (const FrameWindow& window : {FrameWindow{}, FrameWindow{2, 0}, FrameWindow{1, 2}}) {
     for (const Shape& shape : {Shape{2, 3, 5, 2, 1, 64}, Shape{1, 7, 64, 4, 2, 64},
                                Shape{1, 4, 131, 2, 2, 128}, Shape{2, 6, 29, 4, 1, 128}}) {
-      expect_equal(
-          [&](const Inputs& in) {
-            return cuda::frame_causal_attention(in[0], in[1], in[2], window).value();
-          },
-          [&](const Inputs& in) {
-            return formula::frame_causal_attention(in[0], in[1], in[2], window);
-          },
-          operands(shape));
+      for (const Tier tier : tiers()) {
+        SCOPED_TRACE(kernels::to_string(tier));
+        expect_equal(
+            [&](const Inputs& in) {
+              return cuda::frame_causal_attention(in[0], in[1], in[2], window, tier).value();
+            },
+            [&](const Inputs& in) {
+              return formula::frame_causal_attention(in[0], in[1], in[2], window);
+            },
+            operands(shape));
+      }
     }
   }
 }
@@ -131,23 +148,42 @@ TEST_F(AttentionCuda, AStepSeesTheWholeCache) {
   for (const int64_t width : {64, 128}) {
     Inputs inputs = operands({2, 5, 67, 4, 2, width});
     inputs[0] = inputs[0].narrow(1, 4, 1);
-    expect_equal(
-        [](const Inputs& in) {
-          return cuda::frame_causal_attention_step(in[0], in[1], in[2]).value();
-        },
-        [](const Inputs& in) { return formula::frame_causal_attention_step(in[0], in[1], in[2]); },
-        inputs);
+    for (const Tier tier : tiers()) {
+      SCOPED_TRACE(kernels::to_string(tier));
+      expect_equal(
+          [&](const Inputs& in) {
+            return cuda::frame_causal_attention_step(in[0], in[1], in[2], tier).value();
+          },
+          [](const Inputs& in) {
+            return formula::frame_causal_attention_step(in[0], in[1], in[2]);
+          },
+          inputs);
+    }
   }
 }
 
 TEST_F(AttentionCuda, TakesPartsOfOneProduct) {
   const at::Tensor all = rounded(normal({2, 3, 50, 8, 64}, 1));
   const at::Tensor q = all.narrow(3, 0, 4), k = all.narrow(3, 4, 2), v = all.narrow(3, 6, 2);
-  EXPECT_TRUE(testing::same_bits(
-      cuda::frame_causal_attention(q, k, v, {}).value().cpu(),
-      cuda::frame_causal_attention(q.contiguous(), k.contiguous(), v.contiguous(), {})
-          .value()
-          .cpu()));
+  for (const Tier tier : tiers()) {
+    SCOPED_TRACE(kernels::to_string(tier));
+    EXPECT_TRUE(testing::same_bits(
+        cuda::frame_causal_attention(q, k, v, {}, tier).value().cpu(),
+        cuda::frame_causal_attention(q.contiguous(), k.contiguous(), v.contiguous(), {}, tier)
+            .value()
+            .cpu()));
+  }
+}
+
+TEST_F(AttentionCuda, TakesAnOperandThatRepeatsItself) {
+  const at::Tensor q = rounded(normal({1, 4, 50, 4, 64}, 1));
+  const at::Tensor k = rounded(normal({1, 4, 50, 1, 64}, 2)).expand_as(q);
+  for (const Tier tier : tiers()) {
+    SCOPED_TRACE(kernels::to_string(tier));
+    EXPECT_TRUE(testing::same_bits(
+        cuda::frame_causal_attention(q, k, k, {}, tier).value().cpu(),
+        cuda::frame_causal_attention(q, k.contiguous(), k.contiguous(), {}, tier).value().cpu()));
+  }
 }
 
 TEST_F(AttentionCuda, IsTakenByThePublicFunctions) {
@@ -157,8 +193,9 @@ TEST_F(AttentionCuda, IsTakenByThePublicFunctions) {
       << "the check at the first use failed";
   ASSERT_TRUE(cuda::checked::frame_causal_attention(in[0], in[1], in[2], {}).has_value())
       << "the check at the first use failed";
-  EXPECT_TRUE(testing::same_bits(space_attention(in[0], in[1], in[2]).cpu(),
-                                 cuda::space_attention(in[0], in[1], in[2])->cpu()));
+  EXPECT_TRUE(testing::same_bits(
+      space_attention(in[0], in[1], in[2]).cpu(),
+      cuda::space_attention(in[0], in[1], in[2], nullptr, tiers().back())->cpu()));
 }
 
 TEST_F(AttentionCuda, ServesOnlyWhatItKnows) {

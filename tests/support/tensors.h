@@ -25,9 +25,10 @@ inline at::Tensor uniform(at::IntArrayRef shape, uint64_t seed = 1) {
 }
 
 /// Largest absolute difference over the largest magnitude of `want`.
-inline double relative_error(const at::Tensor& got, const at::Tensor& want) {
+inline double relative_error(const at::Tensor& got, const at::Tensor& want,
+                             double smallest = 1e-12) {
   const at::Tensor a = got.to(at::kDouble), b = want.to(at::kDouble);
-  return (a - b).abs().max().item<double>() / std::max(1e-12, b.abs().max().item<double>());
+  return (a - b).abs().max().item<double>() / std::max(smallest, b.abs().max().item<double>());
 }
 
 inline bool same_bits(const at::Tensor& a, const at::Tensor& b) { return a.equal(b); }
