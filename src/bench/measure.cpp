@@ -5,15 +5,18 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <set>
 #include <thread>
 
 #include "bench/cases.h"
+#include "bench/replay.h"
 #include "bench/runner.h"
 #include "bench/stopwatch.h"
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
 #include "praxino/bench/ops.h"
 #include "praxino/ops/kernels.h"
+#include "praxino/ops/step_graph.h"
 
 namespace praxino::bench {
 namespace {
@@ -65,6 +68,42 @@ CaseResult measure_case(const Case& c, Stopwatch& watch, const OpsOptions& optio
   return result;
 }
 
+void settle(const Stopwatch& watch, double seconds) {
+  watch.finish();
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
+
+/// The cases that `begins` lets begin; the others are left out.
+std::vector<Case> measure_cases(const std::vector<Case>& cases, OpsReport& report, Stopwatch& watch,
+                                const OpsOptions& options,
+                                const std::function<bool(const Case&)>& begins) {
+  std::vector<Case> measured;
+  for (const Case& c : cases) {
+    if (!begins(c)) {
+      report.left_out.push_back(c.name);
+      continue;
+    }
+    settle(watch, options.pause_seconds);
+    report.cases.push_back(measure_case(c, watch, options));
+    measured.push_back(c);
+  }
+  return measured;
+}
+
+/// After all else, since a recording that fails may leave a device behind that fails, too.
+void measure_short_calls(const std::vector<Case>& cases, OpsReport& report, Stopwatch& watch,
+                         const OpsOptions& options) {
+  const std::unique_ptr<ops::StepRecorder> recorder = ops::make_recorder(options.device);
+  if (!recorder) return;
+  for (size_t i = 0; i < report.cases.size(); ++i) {
+    CaseResult& result = report.cases[i];
+    const Times& ours = result.sides.front().forward;
+    if (ours.repetitions == 0 || ours.median >= options.replay_below_seconds) continue;
+    settle(watch, options.pause_seconds);
+    measure_replays(cases[i], result, watch, *recorder, options);
+  }
+}
+
 std::vector<Case> chosen_cases(const OpsOptions& options) {
   const Scale scale = options.small              ? Scale::kTest
                       : options.device.is_cuda() ? Scale::kGpu
@@ -80,18 +119,17 @@ std::vector<Case> chosen_cases(const OpsOptions& options) {
   return cases;
 }
 
-void settle(const Stopwatch& watch, double seconds) {
-  watch.finish();
-  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-}
-
 }  // namespace
 
 std::vector<Case> all_cases(Scale scale, at::ScalarType type) {
   std::vector<Case> all;
+  std::set<std::string> known;
   for (auto make : {attention_cases, row_cases, token_cases, loss_cases, optimizer_cases,
                     attention_step_cases}) {
-    for (Case& c : make(scale, type)) all.push_back(std::move(c));
+    for (Case& c : make(scale, type)) {
+      const bool added = known.insert(c.name + " " + c.shape).second;
+      if (added || scale == Scale::kGpu) all.push_back(std::move(c));  // smaller sizes are equal
+    }
   }
   return all;
 }
@@ -99,8 +137,11 @@ std::vector<Case> all_cases(Scale scale, at::ScalarType type) {
 OpsReport measure_ops(const OpsOptions& options,
                       const std::function<void(const std::string&)>& progress) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto minutes = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / 60;
+  const auto begins = [&](const Case& c) {
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+    if (options.minutes > 0 && passed.count() / 60 >= options.minutes) return false;
+    if (progress) progress(fmt::format("{} {}", c.name, c.shape));
+    return true;
   };
   const std::vector<Case> cases = chosen_cases(options);
   ops::check_kernels(options.device);
@@ -111,22 +152,15 @@ OpsReport measure_ops(const OpsOptions& options,
   report.ceilings.cold_copy = watch.copy_rate();
   settle(watch, options.pause_seconds);
   report.ceilings.cold_product = watch.product_rate();
-  for (const Case& c : cases) {
-    if (options.minutes > 0 && minutes() >= options.minutes) {
-      report.left_out.push_back(c.name);
-      continue;
-    }
-    if (progress) progress(fmt::format("{} {}", c.name, c.shape));
-    settle(watch, options.pause_seconds);
-    report.cases.push_back(measure_case(c, watch, options));
-  }
   report.ceilings.copy = report.ceilings.cold_copy;
   report.ceilings.product = report.ceilings.cold_product;
   try {
+    const std::vector<Case> measured = measure_cases(cases, report, watch, options, begins);
     report.ceilings.copy = std::max(watch.copy_rate(), report.ceilings.copy);
     report.ceilings.product = std::max(watch.product_rate(), report.ceilings.product);
+    measure_short_calls(measured, report, watch, options);
   } catch (const std::exception& error) {  // a device that a case has broken: the rest is worth it
-    log::warning("the ceilings are those of the start: {}", error.what());
+    log::warning("not measured to the end: {}", first_line(error));
   }
   return report;
 }

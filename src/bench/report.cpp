@@ -60,6 +60,8 @@ Json json_of(const SideResult& side, const CaseResult& result, const Ceilings& c
   }
   json["error"] = number_or_null(side.error);
   json["forward"] = json_of(side.forward, result.forward, c);
+  if (side.replayed.repetitions > 0)
+    json["forward_replayed"] = json_of(side.replayed, result.forward, c);
   json["backward"] = json_of(side.backward, result.backward, c);
   return json;
 }
@@ -84,6 +86,7 @@ std::string ops_table(const OpsReport& report) {
       if (!side.failed.empty())
         out += fmt::format("{:<60} {:<18} {}\n", what, side.name, side.failed);
       add_row(out, what, side, "forward", result.forward, side.forward, c);
+      add_row(out, what, side, "replayed", result.forward, side.replayed, c);
       add_row(out, what, side, "backward", result.backward, side.backward, c);
     }
   }

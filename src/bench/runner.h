@@ -33,6 +33,9 @@ struct Runner {
 /// LibTorch's, or else with the first rival's. A side that cannot says why in `out.failed`.
 std::vector<Runner> make_runners(const Case& c, const OpsOptions& options);
 
+/// What an exception says, without the places in the source that LibTorch adds.
+std::string first_line(const std::exception& error);
+
 /// Does the step; where it throws, the runner says what went wrong instead of times. A runner that
 /// has failed before does nothing.
 template <class Step>
@@ -41,8 +44,7 @@ void guarded(Runner& runner, Step step) {
   try {
     step();
   } catch (const std::exception& error) {
-    const std::string text = error.what();
-    runner.out.failed = text.substr(0, text.find('\n'));
+    runner.out.failed = first_line(error);
     if (runner.out.failed.empty()) runner.out.failed = "failed without a word";
   }
 }

@@ -11,6 +11,7 @@
 #include "praxino/base/file.h"
 #include "praxino/base/log.h"
 #include "praxino/bench/ops.h"
+#include "praxino/ops/step_graph.h"
 #include "praxino/rollout/world.h"
 
 namespace praxino {
@@ -41,40 +42,52 @@ void run_bench_ops(BenchArguments arguments) {
 }  // namespace
 
 void add_bench_ops_command(CLI::App& command) {
-  CLI::App* ops = command.add_subcommand(
+  CLI::App* added = command.add_subcommand(
       "ops",
       "operations beside those of LibTorch, cuDNN and FlashAttention-2, as shares of what "
       "the machine can do");
   const auto arguments = std::make_shared<BenchArguments>();
   auto& options = arguments->options;
-  ops->add_option("--device", arguments->device, "auto (the GPU if there is one), cpu, cuda:N")
+  added->add_option("--device", arguments->device, "auto (the GPU if there is one), cpu, cuda:N")
       ->option_text("NAME");
-  ops->add_option("--type", arguments->type, "of elements: bf16 (default) or fp32")
+  added->add_option("--type", arguments->type, "of elements: bf16 (default) or fp32")
       ->check(CLI::IsMember({"bf16", "fp32"}))
       ->option_text("TYPE");
-  ops->add_option("--only", options.only, "cases with this in their name")->option_text("TEXT");
-  ops->add_option("--repetitions", options.repetitions, "of each measurement (default 30)")
+  added->add_option("--only", options.only, "cases with this in their name")->option_text("TEXT");
+  added->add_option("--repetitions", options.repetitions, "of each measurement (default 30)")
       ->check(CLI::Range(int64_t{1}, int64_t{100000}))
       ->option_text("N");
-  ops->add_option("--seconds", options.seconds,
-                  "of each measurement: fewer repetitions beyond that (default 0.15)")
+  added
+      ->add_option("--seconds", options.seconds,
+                   "of each measurement: fewer repetitions beyond that (default 0.15)")
       ->check(CLI::Range(0.0, 1e4))
       ->option_text("X");
-  ops->add_option("--warm-up", options.warm_up_seconds,
-                  "seconds before each measurement (default 0.05)")
+  added
+      ->add_option("--warm-up", options.warm_up_seconds,
+                   "seconds before each measurement (default 0.05)")
       ->check(CLI::Range(0.0, 100.0))
       ->option_text("X");
-  ops->add_option("--pause", options.pause_seconds, "seconds before each case (default 0.2)")
+  added->add_option("--pause", options.pause_seconds, "seconds before each case (default 0.2)")
       ->check(CLI::Range(0.0, 100.0))
       ->option_text("X");
-  ops->add_option("--minutes", options.minutes, "begin no case after that (default: no limit)")
+  added
+      ->add_option("--replay-below", options.replay_below_seconds,
+                   "measure shorter calls as replays of a CUDA graph, too (seconds, default 1e-4)")
+      ->check(CLI::Range(0.0, 10.0))
+      ->option_text("X");
+  added->add_option("--minutes", options.minutes, "begin no case after that (default: no limit)")
       ->check(CLI::Range(0.0, 1e4))
       ->option_text("X");
-  ops->add_option("--json", arguments->json, "write the figures to this file, too")
+  added->add_option("--json", arguments->json, "write the figures to this file, too")
       ->option_text("FILE");
-  ops->add_flag("--ours-alone", options.ours_alone, "without the rivals");
-  ops->add_flag("--small", options.small, "tiny sizes: a test, its figures mean nothing");
-  ops->callback([arguments] { run_bench_ops(*arguments); });
+  added->add_flag("--ours-alone", options.ours_alone, "without the rivals");
+  added->add_flag("--small", options.small, "tiny sizes: a test, its figures mean nothing");
+  added->callback([arguments] {
+#if defined(PRAXINO_CUDA)
+    ops::use_cuda_graphs();
+#endif
+    run_bench_ops(*arguments);
+  });
 }
 
 }  // namespace praxino
