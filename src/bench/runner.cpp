@@ -45,10 +45,13 @@ std::string trusted_tier(const Case& c, const OpsOptions& options) {
   return {};
 }
 
-double relative_error(const Tensor& got, const Tensor& want) {
+/// Of numbers: the largest difference, relative to the largest value. Of choices, such as indices:
+/// the share that differs.
+double error_of(const Tensor& got, const Tensor& want) {
   if (got.sizes() != want.sizes()) return std::nan("");
+  if (!got.is_floating_point()) return got.ne(want).to(at::kFloat).mean().item<double>();
   const double scale = std::max(want.abs().max().item<double>(), 1e-30);
-  return (got.to(at::kFloat) - want).abs().max().item<double>() / scale;
+  return (got.to(at::kFloat) - want.to(at::kFloat)).abs().max().item<double>() / scale;
 }
 
 void prepare(Runner& runner, const Case& c, const Inputs& inputs) {
@@ -79,14 +82,14 @@ void compare(std::vector<Runner>& runners) {
   for (Runner& runner : runners) {
     if (runner.out.name == "praxino" || want.defined()) continue;
     guarded(runner, [&] {
-      if (const Tensor result = comparable(runner); result.defined()) want = result.to(at::kFloat);
+      if (const Tensor result = comparable(runner); result.defined()) want = result.clone();
     });
   }
   if (!want.defined()) return;
   for (Runner& runner : runners) {
     guarded(runner, [&] {
       if (const Tensor result = comparable(runner); result.defined())
-        runner.out.error = relative_error(result, want);
+        runner.out.error = error_of(result, want);
     });
   }
 }

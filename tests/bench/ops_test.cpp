@@ -100,6 +100,24 @@ Inputs planned(const Case& c, at::ScalarType type) {
   return c.inputs(at::TensorOptions(type).device(at::kMeta));
 }
 
+// The sizes of a GPU run nowhere else in a test: what they are made of must fit together.
+TEST(OpsCases, HaveSizesThatFitTogether) {
+  for (const Case& c : all_cases(Scale::kGpu, at::kBFloat16)) {
+    const std::string what = c.name + " " + c.shape;
+    const Inputs in = planned(c, at::kBFloat16);
+    for (const Side& side : c.sides) {
+      if (!side.prepare) continue;
+      EXPECT_NO_THROW(side.prepare(in)) << what << " " << side.name;
+    }
+    const Side& ours = c.sides.front();
+    try {
+      const at::Tensor result = (ours.bind ? ours.bind(in) : ours.run)(in);
+      EXPECT_GT(result.numel(), 0) << what;
+    } catch (const c10::NotImplementedError&) {  // LibTorch plans less than it computes
+    }
+  }
+}
+
 TEST(OpsCases, AlongTimeAreWhatTheKernelTakes) {
   int64_t cases = 0;
   for (const Case& c : all_cases(Scale::kGpu, at::kBFloat16)) {

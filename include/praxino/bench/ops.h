@@ -52,7 +52,8 @@ struct SideResult {
   std::string by = {};      // praxino: "kernel (hopper)", "loops", "formula"
   std::string failed = {};  // why there are no times
   /// Of the result, relative to the largest value of LibTorch's, or of the first rival's where
-  /// LibTorch has no part; NaN: not compared, because the side computes something else.
+  /// LibTorch has no part; of whole numbers the share that differs. NaN: not compared, because the
+  /// side computes something else.
   double error = std::numeric_limits<double>::quiet_NaN();
   Times forward = {};
   Times backward = {};  // no repetitions: there is none
