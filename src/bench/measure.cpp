@@ -73,13 +73,17 @@ void settle(const Stopwatch& watch, double seconds) {
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
 }
 
-/// The cases that `begins` lets begin; the others are left out.
+/// Whether there is time for another case, which is then announced.
+using Begins = std::function<bool(const std::string& name)>;
+
+std::string full_name(const Case& c) { return fmt::format("{} {}", c.name, c.shape); }
+
+/// The cases that begin; the others are left out.
 std::vector<Case> measure_cases(const std::vector<Case>& cases, OpsReport& report, Stopwatch& watch,
-                                const OpsOptions& options,
-                                const std::function<bool(const Case&)>& begins) {
+                                const OpsOptions& options, const Begins& begins) {
   std::vector<Case> measured;
   for (const Case& c : cases) {
-    if (!begins(c)) {
+    if (!begins(full_name(c))) {
       report.left_out.push_back(c.name);
       continue;
     }
@@ -92,13 +96,14 @@ std::vector<Case> measure_cases(const std::vector<Case>& cases, OpsReport& repor
 
 /// After all else, since a recording that fails may leave a device behind that fails, too.
 void measure_short_calls(const std::vector<Case>& cases, OpsReport& report, Stopwatch& watch,
-                         const OpsOptions& options) {
+                         const OpsOptions& options, const Begins& begins) {
   const std::unique_ptr<ops::StepRecorder> recorder = ops::make_recorder(options.device);
   if (!recorder) return;
   for (size_t i = 0; i < report.cases.size(); ++i) {
     CaseResult& result = report.cases[i];
     const Times& ours = result.sides.front().forward;
     if (ours.repetitions == 0 || ours.median >= options.replay_below_seconds) continue;
+    if (!begins(full_name(cases[i]) + ", replayed")) return;
     settle(watch, options.pause_seconds);
     measure_replays(cases[i], result, watch, *recorder, options);
   }
@@ -137,10 +142,10 @@ std::vector<Case> all_cases(Scale scale, at::ScalarType type) {
 OpsReport measure_ops(const OpsOptions& options,
                       const std::function<void(const std::string&)>& progress) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto begins = [&](const Case& c) {
+  const Begins begins = [&](const std::string& name) {
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
     if (options.minutes > 0 && passed.count() / 60 >= options.minutes) return false;
-    if (progress) progress(fmt::format("{} {}", c.name, c.shape));
+    if (progress) progress(name);
     return true;
   };
   const std::vector<Case> cases = chosen_cases(options);
@@ -158,7 +163,7 @@ OpsReport measure_ops(const OpsOptions& options,
     const std::vector<Case> measured = measure_cases(cases, report, watch, options, begins);
     report.ceilings.copy = std::max(watch.copy_rate(), report.ceilings.copy);
     report.ceilings.product = std::max(watch.product_rate(), report.ceilings.product);
-    measure_short_calls(measured, report, watch, options);
+    measure_short_calls(measured, report, watch, options, begins);
   } catch (const std::exception& error) {  // a device that a case has broken: the rest is worth it
     log::warning("not measured to the end: {}", first_line(error));
   }

@@ -13,6 +13,7 @@
 #include "bench/replay.h"
 #include "bench/stopwatch.h"
 #include "kernels/time_tiles.h"
+#include "ops/step_graph_maker.h"
 #include "praxino/base/error.h"
 #include "praxino/ops/kernels.h"
 #include "support/error_text.h"
@@ -255,6 +256,24 @@ TEST(OpsReplays, TimeOneCallAmongMany) {
   for (size_t i = operands.size() - 32; i < operands.size(); ++i)
     places.insert(operands[i][0].const_data_ptr());
   EXPECT_EQ(places.size(), 32U);
+}
+
+TEST(OpsReplays, FollowWhereOurCallIsShort) {
+  ops::use_recorder_maker([](const at::Device&) -> std::unique_ptr<ops::StepRecorder> {
+    return std::make_unique<Recorder>();
+  });
+  OpsOptions options = quick(at::kFloat);
+  options.only = "gate_add_128";
+  options.replay_below_seconds = 1000;
+  std::vector<std::string> begun;
+  const auto progress = [&](const std::string& name) { begun.push_back(name); };
+  for (const SideResult& side : measure_ops(options, progress).cases[0].sides)
+    EXPECT_GE(side.replayed.repetitions, 3) << side.name;
+  ASSERT_EQ(begun.size(), 2U);
+  EXPECT_EQ(begun[1], begun[0] + ", replayed");
+  options.replay_below_seconds = 0;
+  EXPECT_EQ(measure_ops(options).cases[0].sides[0].replayed.repetitions, 0);
+  ops::use_recorder_maker(nullptr);
 }
 
 TEST(OpsFigures, AreQuantiles) {
