@@ -115,8 +115,9 @@ inline Status make_tile_map(TileMap& to, const TensorShape& s) {
 #endif
 }
 
-/// Where a tile begins in its tensor, the innermost dimension first; it may begin before the tensor
-/// or reach past its end.
+/// Where a tile begins in its tensor, the innermost dimension first: that one at a multiple of 16
+/// bytes. A tile may reach past the end of the tensor or lie behind it, and one that is loaded may
+/// begin before it; one that is stored may not (an H100 calls both an illegal instruction).
 struct Corner {
   int at[TensorShape::kMostDimensions];
 };

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -71,17 +72,20 @@ void expect_tile(Gpu& gpu, TileProbe p) {
   gpu.fill(p.to, before);
   ASSERT_TRUE(launch_probe(p, nullptr).ok());
   std::vector<float> list(static_cast<size_t>(count), 0), to = before;
-  for (int i = 0; i < count; ++i) {
+  // Where element `i` of a tile at `corner` lies in the tensor; -1 outside of it.
+  const auto place = [&](int i, const int* corner) {
     int64_t at = 0;
-    bool inside = true;
     for (int d = 0, rest = i; d < p.dimensions; rest /= p.box[d++]) {
-      const int64_t index = p.corner[d] + rest % p.box[d];
-      inside = inside && index >= 0 && index < p.sizes[d];
+      const int64_t index = corner[d] + rest % p.box[d];
+      if (index < 0 || index >= p.sizes[d]) return int64_t{-1};
       at += index * p.strides[d];
     }
-    if (!inside) continue;
-    list[static_cast<size_t>(i)] = from[static_cast<size_t>(at)];
-    to[static_cast<size_t>(at)] = from[static_cast<size_t>(at)] + 1000;
+    return at;
+  };
+  for (int i = 0; i < count; ++i) {
+    float& element = list[static_cast<size_t>(i)];
+    if (const int64_t at = place(i, p.corner); at >= 0) element = from[static_cast<size_t>(at)];
+    if (const int64_t at = place(i, p.back); at >= 0) to[static_cast<size_t>(at)] = element + 1000;
   }
   EXPECT_EQ(gpu.download(p.list, list.size()), list) << p.dimensions << " dimensions";
   EXPECT_EQ(gpu.download(p.to, to.size()), to) << p.dimensions << " dimensions";
@@ -90,12 +94,14 @@ void expect_tile(Gpu& gpu, TileProbe p) {
 template <class Gpu>
 void expect_all_tiles(Gpu& gpu) {
   for (int dimensions = 2; dimensions <= 5; ++dimensions) {
-    for (const int corner : {0, 1, -1, 3, 9}) {
+    // Inside, across the end, before the beginning, behind all; in elements of the first dimension.
+    for (const int corner : {0, 4, -4, 12}) {
       TileProbe p{.dimensions = dimensions};
       for (int i = 0; i < dimensions; ++i) {
         p.sizes[i] = 5 + i;
         p.box[i] = i == 0 ? 4 : 2 + i % 2;
-        p.corner[i] = corner - i % 2;
+        p.corner[i] = i == 0 ? corner : corner - i % 2;
+        p.back[i] = std::max(p.corner[i], 0);
       }
       SCOPED_TRACE(std::to_string(dimensions) + " dimensions, corner " + std::to_string(corner));
       expect_tile(gpu, p);

@@ -275,6 +275,31 @@ TEST(PlantedCopyFaults, ATileThatDoesNotFit) {
       HasSubstr("of shared memory, which has"));
 }
 
+TEST(PlantedCopyFaults, ATileThatBeginsInTheMiddleOf16Bytes) {
+  expect_fault(
+      [](Tiles p) {
+        make_barriers(1);
+        if (thread_index() == 0) {
+          arrive_and_expect(barrier(0), kTileBytes);
+          load_tile<2>(tile(0), p.map, Corner{{4, 0}}, barrier(0));
+        }
+        wait(barrier(0), 0);
+      },
+      HasSubstr("8 bytes from its first: not a multiple of 16"));
+}
+
+TEST(PlantedCopyFaults, AStoreThatBeginsBeforeItsTensor) {
+  expect_fault(
+      [](Tiles p) {
+        if (thread_index() == 0) {
+          store_tile<2>(p.map, Corner{{0, -1}}, tile(0));
+          commit_stores();
+          wait_stores<0>();
+        }
+      },
+      HasSubstr("begins 1 before its tensor in dimension 1"));
+}
+
 TEST(PlantedCopyFaults, RegistersThatNobodyGaveBack) {
   expect_fault([](Tiles) { take_registers<240>(); },
                AllOf(HasSubstr("all threads wait"), HasSubstr("take_registers")), 3 * kWarpgroup);

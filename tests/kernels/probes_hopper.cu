@@ -106,7 +106,7 @@ struct Copies {
   TileMap from, to;
   float* list;
   int count;
-  Corner corner;
+  Corner corner, back;
 };
 
 template <int kDimensions>
@@ -133,7 +133,7 @@ tile_kernel(PRAXINO_PARAMETERS Copies p) {
   fence_async();
   sync_block();
   if (thread_index() == 0) {
-    store_tile<kDimensions>(p.to, p.corner, tile);
+    store_tile<kDimensions>(p.to, p.back, tile);
     commit_stores();
     wait_stores<0>();
   }
@@ -252,12 +252,13 @@ Status launch_probe(const ProductProbe& p, Stream stream) {
 Status launch_probe(const TileProbe& p, Stream stream) {
   TensorShape shape{
       .data = const_cast<float*>(p.from), .element = Element::kFloat, .dimensions = p.dimensions};
-  Copies copies{.from = {}, .to = {}, .list = p.list, .count = 1, .corner = {}};
+  Copies copies{.from = {}, .to = {}, .list = p.list, .count = 1, .corner = {}, .back = {}};
   for (int i = 0; i < p.dimensions; ++i) {
     shape.sizes[i] = p.sizes[i];
     shape.strides[i] = p.strides[i];
     shape.box[i] = p.box[i];
     copies.corner.at[i] = p.corner[i];
+    copies.back.at[i] = p.back[i];
     copies.count *= p.box[i];
   }
   if (const Status made = make_tile_map(copies.from, shape); !made.ok()) return made;

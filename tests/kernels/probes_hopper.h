@@ -22,14 +22,15 @@ struct ProductProbe {
 };
 Status launch_probe(const ProductProbe& probe, Stream stream);
 
-/// A tile of a tensor of floats, copied to shared memory, out to a list, and back to a second
-/// tensor of the same shape.
+/// A tile of a tensor of floats, copied to shared memory, out to a list, and back to some place of
+/// a second tensor of the same shape.
 struct TileProbe {
   int dimensions = 2;
   int64_t sizes[5] = {};
   int64_t strides[5] = {};
   int box[5] = {};
-  int corner[5] = {};
+  int corner[5] = {};  // of the tile that is loaded
+  int back[5] = {};    // of the one that is stored
   const float* from = nullptr;
   float* list = nullptr;  // the box, the innermost dimension first
   float* to = nullptr;

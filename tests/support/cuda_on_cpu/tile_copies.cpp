@@ -30,6 +30,23 @@ void each_run(const TensorTiles& tensor, uint32_t offset, size_t bytes, Visit vi
   }
 }
 
+// What an H100 calls an illegal instruction.
+void check_corner(const TensorTiles& tensor, const int* corner, bool stores) {
+  if (corner[0] * tensor.element_bytes % 16 != 0) {
+    throw MeetingViolation{fmt::format(
+        "copies a tile that begins at element {} of a row, {} bytes from its first: not a multiple "
+        "of 16",
+        corner[0], corner[0] * tensor.element_bytes)};
+  }
+  for (int i = 0; stores && i < tensor.dimensions; ++i) {
+    if (corner[i] < 0)
+      throw MeetingViolation{
+          fmt::format("stores a tile that begins {} before its tensor in "
+                      "dimension {}",
+                      -corner[i], i)};
+  }
+}
+
 }  // namespace
 
 std::vector<TileCopies::Row> TileCopies::rows_of(const TensorTiles& t, const int* corner) {
@@ -73,6 +90,7 @@ Actor TileCopies::engine(const Actor& actor) const {
 void TileCopies::load(Memory& memory, const Actor& actor, void* shared, const TensorTiles& tensor,
                       const int* corner, void* barrier) {
   check_place(tensor, shared);
+  check_corner(tensor, corner, /*stores=*/false);
   barriers_.check_tells(barrier, actor.thread);
   std::vector<std::byte> tile(tensor.box_bytes());
   std::vector<std::byte> bytes;
@@ -95,6 +113,7 @@ void TileCopies::load(Memory& memory, const Actor& actor, void* shared, const Te
 void TileCopies::store(Memory& memory, const Actor& actor, const TensorTiles& tensor,
                        const int* corner, const void* shared) {
   check_place(tensor, shared);
+  check_corner(tensor, corner, /*stores=*/true);
   std::vector<std::byte> tile(tensor.box_bytes());
   Actor reader = actor;
   reader.asynchronous = true;
