@@ -84,8 +84,6 @@ LIMITS = [
     (r"patchify_yuv_kernel<.*, 1, 1>", 72, 0, 0, ("LDGSTS",)),
     (r"patchify_yuv_kernel<.*, [48], [48]>", 96, 0, 3, ("LDGSTS",)),
     (r"fold_weights_kernel", 40, 0, 0),
-    (r"patch_embed_kernel<.*, (true|false)>", 128, 0, 1, MATRICES),
-    (r"patch_embed_backward_kernel<(true|false)>", 128, 0, 0, MATRICES),
     (r"add_splits_kernel", 48, 0, 0),
     (r"prepare_codebook_kernel", 48, 2, 1),
     (r"bound_codebook_kernel", 40, 0, 1),

@@ -1,9 +1,9 @@
 #pragma once
 // Between 8-bit pictures and patch tokens. Token n = row * columns + column of a frame holds its
 // square of patch x patch pixels in the order channel, row, column: D = C * patch * patch. Pure
-// functions, thread-safe; without gradients but for patch_embed(). On a GPU each is one kernel
-// (docs/kernels.md) with the bits of the formula; tokens are made from pixels, and pixels from
-// tokens, with nothing in between.
+// functions, thread-safe; without gradients but for patch_embed(). On a GPU each of the others is
+// one kernel (docs/kernels.md) with the bits of the formula; tokens are made from pixels, and
+// pixels from tokens, with nothing in between.
 
 #include <ATen/core/Tensor.h>
 
@@ -18,9 +18,8 @@ at::Tensor patchify(const at::Tensor& frames, int64_t patch, at::ScalarType dtyp
 
 /// Projected patches: patchify(), then linear(tokens, weight, bias) of praxino/ops/linear.h.
 /// weight: O D float32, bias: O float32 -> B T N O of `dtype`. Differentiable in weight and bias.
-/// On a GPU and in bfloat16 one kernel goes from pixels to the result: the normalisation is folded
-/// into the weights, pixels enter the product exactly, and only the scaled weights are rounded
-/// (docs/kernels.md); the backward pass keeps the 8-bit pixels alone.
+/// On a GPU and in bfloat16 the backward pass keeps the 8-bit pixels alone, and makes tokens again
+/// (docs/kernels.md).
 at::Tensor patch_embed(const at::Tensor& frames, const at::Tensor& weight, const at::Tensor& bias,
                        int64_t patch, at::ScalarType dtype);
 
