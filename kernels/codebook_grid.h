@@ -37,9 +37,12 @@ constexpr PRAXINO_HOST_DEVICE int codes_of_tile(int padded_width) {
   return padded_width <= 128 ? 64 : 32;
 }
 
-/// Entries of the rounded codebook: whole tiles. What is beyond the last has a score of minus
-/// infinity.
-constexpr PRAXINO_HOST_DEVICE int64_t padded_codes(int64_t codes) { return (codes + 63) / 64 * 64; }
+/// Entries of the rounded codebook: whole tiles of every kernel. What is beyond the last has a
+/// score of minus infinity.
+constexpr PRAXINO_HOST_DEVICE int64_t padded_codes(int64_t codes) {
+  constexpr int64_t kLargestTile = 128;
+  return (codes + kLargestTile - 1) / kLargestTile * kLargestTile;
+}
 
 /// Where unit `unit` (16 bytes) of an entry lies in a tile of shared memory, in units: eight
 /// entries' units of one number are in eight different groups of banks.

@@ -12,7 +12,7 @@ using namespace device;
 
 constexpr int kThreads = 256;
 constexpr int kChunk = 4096;    // rows that a block looks through
-constexpr int kRowsAtOnce = 8;  // that it searches together
+constexpr int kRowsAtOnce = 8;  // that it searches together, where there are so many
 constexpr int64_t kUndecided = -1;
 
 PRAXINO_DEVICE double add_square(double sum, float x, float c) {
@@ -155,43 +155,43 @@ PRAXINO_DEVICE uint32_t list_undecided(const NearestCode& p, int64_t chunk, Sear
   return load(&shared->count);
 }
 
-// The rows of the list from `first` on, at most kRowsAtOnce, against every entry: an entry is read
-// once for all of them.
-template <class T>
+// `count` rows of the list from `first` on, at most kTogether, against every entry: an entry is
+// read once for all of them.
+template <class T, int kTogether>
 PRAXINO_DEVICE void search_rows(const NearestCode& p, int64_t chunk, uint32_t first, uint32_t count,
                                 SearchMemory* shared) {
   const int width = static_cast<int>(p.width);
-  for (int i = thread_index(); i < kRowsAtOnce * width; i += kThreads) {
+  for (int i = thread_index(); i < kTogether * width; i += kThreads) {
     const auto which = static_cast<uint32_t>(i / width);
     const int64_t row = which < count ? chunk * kChunk + load(shared->list + first + which) : 0;
     const T* x = static_cast<const T*>(p.x) + row * p.width;
     store(shared->x + i, which < count ? load(x + i % width) : 0.0F);
   }
   sync_block();
-  Choice best[kRowsAtOnce];
+  Choice best[kTogether];
   PRAXINO_UNROLL
-  for (int r = 0; r < kRowsAtOnce; ++r) best[r] = nothing(p);
+  for (int r = 0; r < kTogether; ++r) best[r] = nothing(p);
   for (int64_t code = thread_index(); code < p.codes; code += kThreads) {
-    double sum[kRowsAtOnce] = {};
+    double sum[kTogether] = {};
     for (int i = 0; i < width; i += 4) {
       const Vector<4> entry = load_vector<4>(p.codebook + code * width + i);
       PRAXINO_UNROLL
-      for (int r = 0; r < kRowsAtOnce; ++r) {
+      for (int r = 0; r < kTogether; ++r) {
         const Vector<4> x = load_vector<4>(shared->x + r * width + i);
         PRAXINO_UNROLL
         for (int j = 0; j < 4; ++j) sum[r] = add_square(sum[r], x.v[j], entry.v[j]);
       }
     }
     PRAXINO_UNROLL
-    for (int r = 0; r < kRowsAtOnce; ++r) take_nearer(best[r], {sum[r], code});
+    for (int r = 0; r < kTogether; ++r) take_nearer(best[r], {sum[r], code});
   }
   PRAXINO_UNROLL
-  for (int r = 0; r < kRowsAtOnce; ++r) {
+  for (int r = 0; r < kTogether; ++r) {
     for (int distance = 1; distance < kWarp; distance *= 2)
       take_nearer(best[r], from_lane(best[r], distance));
     if (lane_index() == 0) {
-      store(shared->distances + warp_index() * kRowsAtOnce + r, best[r].distance);
-      store(shared->codes + warp_index() * kRowsAtOnce + r, static_cast<double>(best[r].code));
+      store(shared->distances + warp_index() * kTogether + r, best[r].distance);
+      store(shared->codes + warp_index() * kTogether + r, static_cast<double>(best[r].code));
     }
   }
   sync_block();
@@ -199,7 +199,7 @@ PRAXINO_DEVICE void search_rows(const NearestCode& p, int64_t chunk, uint32_t fi
   if (which < count) {
     Choice choice = nothing(p);
     for (int warp = 0; warp < kWarps; ++warp) {
-      const uint32_t at = static_cast<uint32_t>(warp * kRowsAtOnce) + which;
+      const uint32_t at = static_cast<uint32_t>(warp * kTogether) + which;
       take_nearer(choice,
                   {load(shared->distances + at), static_cast<int64_t>(load(shared->codes + at))});
     }
@@ -217,9 +217,15 @@ search_undecided_kernel(NearestCode p) {
   const int64_t chunks = (p.rows + kChunk - 1) / kChunk;
   for (int64_t chunk = block_index(); chunk < chunks; chunk += grid_blocks()) {
     const uint32_t count = list_undecided(p, chunk, shared);
-    for (uint32_t first = 0; first < count; first += kRowsAtOnce) {
-      const uint32_t left = count - first;
-      search_rows<T>(p, chunk, first, left < kRowsAtOnce ? left : kRowsAtOnce, shared);
+    constexpr uint32_t kMost = kRowsAtOnce, kFew = kMost / 2;  // the time is that of full hands
+    for (uint32_t first = 0; first < count;) {
+      const uint32_t left = count - first, now = left < kFew ? 1 : left < kMost ? left : kMost;
+      if (now == 1) {
+        search_rows<T, 1>(p, chunk, first, now, shared);
+      } else {
+        search_rows<T, kRowsAtOnce>(p, chunk, first, now, shared);
+      }
+      first += now;
     }
     sync_block();  // before the list is used again
   }

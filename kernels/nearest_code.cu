@@ -98,8 +98,7 @@ Status launch_prepare_codebook(const NearestCode& p, Stream stream) {
 }
 
 Status launch_nearest_code(const NearestCode& p, Stream stream) {
-  if (!codebook_in_range(p.rows, p.codes, p.width)) return kRefused;
-  if (!aligned_16(p.x) || !aligned_16(p.codebook) || !aligned_16(p.workspace)) return kRefused;
+  if (!nearest_code_in_range(p)) return kRefused;
   if (p.rows == 0) return {};
   Status status = launch_prepare_codebook(p, stream);
   if (status.ok()) status = launch_search_codebook(p, stream);

@@ -26,6 +26,11 @@ struct NearestCode {
 /// smallest; a row that has no other gets index 0.
 Status launch_nearest_code(const NearestCode& params, Stream stream);
 
+inline bool nearest_code_in_range(const NearestCode& p) {
+  return codebook_in_range(p.rows, p.codes, p.width) && aligned_16(p.x) && aligned_16(p.codebook) &&
+         aligned_16(p.workspace);
+}
+
 // Its steps, in this order: the codebook rounded and measured, candidates, decisions, and at last
 // the rows that candidates did not decide, whose index is -1 until then.
 Status launch_prepare_codebook(const NearestCode& params, Stream stream);

@@ -1,4 +1,5 @@
 // Candidates for the nearest entry: a matrix product whose tiles are looked at and forgotten.
+#include "kernels/best_codes.h"
 #include "kernels/device/copy_async.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/memory.cuh"
@@ -13,26 +14,6 @@ using namespace device;
 
 constexpr int kTilesOfWarp = 2;  // of 16 rows
 constexpr int kWarpRows = 16 * kTilesOfWarp;
-
-// The best entries that a lane has seen for one row.
-struct Best {
-  float first, second, third;
-  uint32_t first_code, second_code;
-};
-
-PRAXINO_DEVICE void insert(Best& best, float score, uint32_t code) {
-  if (!(score > best.third)) return;
-  if (score > best.second) {
-    best.third = best.second;
-    const bool leads = score > best.first;
-    best.second = leads ? best.first : score;
-    best.second_code = leads ? best.first_code : code;
-    best.first = leads ? score : best.first;
-    best.first_code = leads ? code : best.first_code;
-  } else {
-    best.third = score;
-  }
-}
 
 // Two neighbouring elements of a row, rounded, in one word; zeros beyond the ends.
 PRAXINO_DEVICE uint32_t load_pair(const float* row, int column) {
@@ -86,7 +67,7 @@ PRAXINO_DEVICE void stage_tile(const NearestCode& p, const NearestCodeParts& par
 template <int kSteps>
 PRAXINO_DEVICE void search_entries(const char* tile, int entry, uint32_t code,
                                    const FragmentA (&a)[kTilesOfWarp][kSteps],
-                                   Best (&best)[kTilesOfWarp][2]) {
+                                   BestCodes (&best)[kTilesOfWarp][2]) {
   constexpr int kWidth = 16 * kSteps, kCodes = codes_of_tile(kWidth);
   const float* halves = reinterpret_cast<const float*>(tile + kCodes * kWidth * 2) + entry;
   FragmentC score[kTilesOfWarp][2];
@@ -119,7 +100,7 @@ PRAXINO_DEVICE void search_entries(const char* tile, int entry, uint32_t code,
     PRAXINO_UNROLL
     for (int half = 0; half < 2; ++half) {
       const float *left = score[rows][0].v + 2 * half, *right = score[rows][1].v + 2 * half;
-      Best& of_row = best[rows][half];
+      BestCodes& of_row = best[rows][half];
       // Seldom after the first tiles.
       const float a0 = left[0] > left[1] ? left[0] : left[1];
       const float a1 = right[0] > right[1] ? right[0] : right[1];
@@ -139,13 +120,13 @@ search_codebook_kernel(NearestCode p) {
   constexpr auto kTile = static_cast<int>(tile_bytes(kWidth));
   const NearestCodeParts parts = nearest_code_parts(p.rows, p.codes, p.width);
   char* shared = reinterpret_cast<char*>(shared_floats());
-  const int64_t tiles = padded_codes(p.codes) / kCodes;
+  const int64_t tiles = (p.codes + kCodes - 1) / kCodes;
   // A block has its rows and no loop over others: the loop would cost registers.
   const int64_t first = block_index() * kSearchRows + warp_index() * kWarpRows;
   FragmentA a[kTilesOfWarp][kSteps];
   load_rows<T>(p, first, a);
   constexpr float kLowest = float_of(0xff800000U);
-  Best best[kTilesOfWarp][2];
+  BestCodes best[kTilesOfWarp][2];
   PRAXINO_UNROLL
   for (int i = 0; i < 2 * kTilesOfWarp; ++i) best[i / 2][i % 2] = {kLowest, kLowest, kLowest, 0, 0};
   stage_tile<kWidth>(p, parts, 0, shared);
@@ -169,7 +150,7 @@ search_codebook_kernel(NearestCode p) {
     const FragmentSpot spot = fragment_c(lane_index(), 2 * (i % 2));
     const int64_t row = first + 16 * (i / 2) + spot.row;
     if (row >= p.rows) continue;
-    const Best& of_row = best[i / 2][i % 2];
+    const BestCodes& of_row = best[i / 2][i % 2];
     char* list = static_cast<char*>(p.workspace) + parts.lists +
                  16 * (row * kListsOfRow + lane_index() % kListsOfRow);
     store_vector(reinterpret_cast<float*>(list),

@@ -28,6 +28,21 @@ Tensor cropped(const Tensor& pictures) {
 }
 int64_t patch_of(const Tensor& pictures) { return pictures.size(-1) % 8 == 0 ? 8 : 3; }
 
+SelfCheck search_check(at::TensorOptions o, kernels::Tier tier) {
+  const at::TensorOptions f = o.dtype(at::kFloat);
+  // Of one codebook, every entry stands there twice.
+  const Tensor half = wave({35, 48}, 1, f);
+  return {
+      .kernel = [tier](const Inputs& in) { return cuda::nearest_code(in[0], in[1], tier).value(); },
+      .formula = [](const Inputs& in) { return formula::nearest_code(in[0], in[1]); },
+      .cases = {{wave({300, 64}, 0, o), wave({130, 64}, 1, f)},
+                {wave({40, 48}, 0, o), at::cat({half, half})},
+                {wave({40, 32}, 0, o), wave({1, 32}, 1, f)},
+                {wave({40, 128}, 0, o), wave({70, 128}, 1, f)},
+                {wave({40, 256}, 0, o), wave({66, 256}, 1, f)}},
+      .tolerance = kEqualBits};
+}
+
 }  // namespace
 
 SelfCheck check_of_patchify(at::TensorOptions o) {
@@ -116,16 +131,10 @@ SelfCheck check_of_patch_embed(at::TensorOptions o) {
 }
 
 SelfCheck check_of_nearest_code(at::TensorOptions o) {
-  const at::TensorOptions f = o.dtype(at::kFloat);
-  // Of one codebook, every entry stands there twice.
-  const Tensor half = wave({35, 48}, 1, f);
-  return {.kernel = [](const Inputs& in) { return cuda::nearest_code(in[0], in[1]).value(); },
-          .formula = [](const Inputs& in) { return formula::nearest_code(in[0], in[1]); },
-          .cases = {{wave({300, 64}, 0, o), wave({130, 64}, 1, f)},
-                    {wave({40, 48}, 0, o), at::cat({half, half})},
-                    {wave({40, 32}, 0, o), wave({1, 32}, 1, f)},
-                    {wave({40, 256}, 0, o), wave({66, 256}, 1, f)}},
-          .tolerance = kEqualBits};
+  return search_check(o, kernels::Tier::kPortable);
+}
+SelfCheck check_of_nearest_code_hopper(at::TensorOptions o) {
+  return search_check(o, kernels::Tier::kHopper);
 }
 
 SelfCheck check_of_code_sums(at::TensorOptions o) {
@@ -176,6 +185,8 @@ std::optional<Quantized> finite_scalar_quantize(const Tensor& z, const kernels::
 }
 
 std::optional<Tensor> nearest_code(const Tensor& x, const Tensor& codebook) {
+  if (usable(Kernel::nearest_code_hopper, x, x.scalar_type()))
+    return cuda::nearest_code(x, codebook, kernels::Tier::kHopper);
   if (!usable(Kernel::nearest_code, x, x.scalar_type())) return std::nullopt;
   return cuda::nearest_code(x, codebook);
 }

@@ -2,7 +2,7 @@
 #include <ATen/ops/sort.h>
 
 #include "kernels/code_sums.h"
-#include "kernels/nearest_code.h"
+#include "kernels/nearest_code_hopper.h"
 #include "launch_cuda.h"
 #include "tokens_cuda.h"
 
@@ -19,7 +19,8 @@ Tensor aligned(const Tensor& tensor) {
 
 }  // namespace
 
-std::optional<Tensor> nearest_code(const Tensor& x_in, const Tensor& codebook_in) {
+std::optional<Tensor> nearest_code(const Tensor& x_in, const Tensor& codebook_in,
+                                   kernels::Tier tier) {
   if (!on_capable_gpu(x_in) || !element_of(x_in.scalar_type())) return std::nullopt;
   const int64_t width = x_in.size(-1), rows = x_in.numel() / width, codes = codebook_in.size(0);
   if (!is_float(codebook_in, {codes, width}, x_in) ||
@@ -40,7 +41,9 @@ std::optional<Tensor> nearest_code(const Tensor& x_in, const Tensor& codebook_in
                                .codes = codes,
                                .width = width,
                                .element = *element_of(x.scalar_type())};
-  Launching::check(kernels::launch_nearest_code(p, launching.stream()), "nearest_code");
+  const auto launch = tier == kernels::Tier::kHopper ? kernels::launch_nearest_code_hopper
+                                                     : kernels::launch_nearest_code;
+  Launching::check(launch(p, launching.stream()), "nearest_code");
   return indices;
 }
 

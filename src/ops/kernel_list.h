@@ -23,6 +23,7 @@ namespace praxino::ops::cuda {
   ROW(patchify_yuv, patchify_yuv, kTokens, kPortable, kBoth)                                 \
   ROW(fsq, finite_scalar_quantize, kTokens, kPortable, kBoth)                                \
   ROW(patch_embed, patch_embed, kTokens, kPortable, kBfloat16)                               \
+  ROW(nearest_code_hopper, nearest_code, kTokens, kHopper, kBoth)                            \
   ROW(nearest_code, nearest_code, kTokens, kPortable, kBoth)                                 \
   ROW(code_sums, code_statistics, kTokens, kPortable, kBoth)                                 \
   ROW(cross_entropy, cross_entropy, kLoss, kPortable, kBoth)                                 \

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "kernels/fsq.h"
+#include "kernels/tiers.h"
 #include "praxino/ops/patch.h"
 #include "praxino/ops/quantize.h"
 
@@ -21,7 +22,8 @@ std::optional<at::Tensor> patchify_yuv(const YuvPlanes& planes, const YuvColor& 
                                        int64_t patch, at::ScalarType dtype);
 std::optional<Quantized> finite_scalar_quantize(const at::Tensor& z,
                                                 const kernels::FsqLevels& levels);
-std::optional<at::Tensor> nearest_code(const at::Tensor& x, const at::Tensor& codebook);
+std::optional<at::Tensor> nearest_code(const at::Tensor& x, const at::Tensor& codebook,
+                                       kernels::Tier tier = kernels::Tier::kPortable);
 std::optional<CodeStatistics> code_statistics(const at::Tensor& x, const at::Tensor& indices,
                                               int64_t codes);
 

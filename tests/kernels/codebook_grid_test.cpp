@@ -32,7 +32,7 @@ TEST(CodebookGrid, ATileHoldsEveryUnitOnceAndEightEntriesInEightBankGroups) {
       }
     }
     EXPECT_LE(2 * tile_bytes(width), 48 * 1024);
-    EXPECT_EQ(64 % codes, 0) << "padded codes are whole tiles";
+    EXPECT_EQ(padded_codes(1) % codes, 0) << "padded codes are whole tiles";
   }
 }
 
@@ -41,7 +41,8 @@ TEST(CodebookGrid, PadsWidthsAndCodes) {
   EXPECT_EQ(padded_code_width(32), 32);
   EXPECT_EQ(padded_code_width(48), 64);
   EXPECT_EQ(padded_code_width(144), 256);
-  EXPECT_EQ(padded_codes(1), 64);
+  EXPECT_EQ(padded_codes(1), 128);
+  EXPECT_EQ(padded_codes(129), 256);
   EXPECT_EQ(padded_codes(65536), 65536);
   for (const int64_t codes : {1, 65, 1000}) {
     const NearestCodeParts parts = nearest_code_parts(3, codes, 48);

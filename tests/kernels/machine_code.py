@@ -27,6 +27,7 @@ NAMED = {"HMMA": (r"\bHMMA\.16816", r"\bmma\.sync\.aligned\.m16n8k16"),
          "UTMASTG": (r"\bUTMASTG\.", r"\bcp\.async\.bulk\.tensor\.\dd\.global"),
          "USETMAXREG": (r"\bUSETMAXREG\.", r"\bsetmaxnreg\.")}
 MATRICES = ("HMMA", "LDSM", "LDGSTS")
+SEARCH = ("HGMMA", "UTMALDG", "USETMAXREG")
 WARPGROUPS = ("HGMMA", "UTMALDG", "UTMASTG", "USETMAXREG")
 # What ptxas calls a potential loss of performance in kernels of warpgroups: C7508, C7510, ...
 REMARK = r"\(C75\d\d\).*"
@@ -83,14 +84,14 @@ LIMITS = [
     (r"unpatchify_kernel<.*, [48], [48]>", 48, 1, 1),
     (r"patchify_yuv_kernel<.*, 1, 1>", 72, 0, 0, ("LDGSTS",)),
     (r"patchify_yuv_kernel<.*, [48], [48]>", 96, 0, 3, ("LDGSTS",)),
-    (r"fold_weights_kernel", 40, 0, 0),
-    (r"add_splits_kernel", 48, 0, 0),
     (r"prepare_codebook_kernel", 48, 2, 1),
     (r"bound_codebook_kernel", 40, 0, 1),
     (r"search_codebook_kernel<.*, 2>", 112, 0, 4, MATRICES),
     (r"search_codebook_kernel<.*, 4>", 128, 0, 4, MATRICES),  # two blocks a multiprocessor
     (r"search_codebook_kernel<.*, 8>", 192, 0, 4, MATRICES),
     (r"search_codebook_kernel<.*, 16>", 255, 0, 4, MATRICES),
+    (r"search_codebook_hopper_kernel<float, (64|128|256)>", 168, 2, 1, SEARCH),
+    (r"search_codebook_hopper_kernel<.*Bf16, (64|128|256)>", 168, 1, 1, SEARCH),
     (r"decide_codes_kernel", 80, 5, 0),
     (r"search_undecided_kernel", 96, 1, 0),
     (r"(sum|add)_runs_kernel", 48, 0, 0),

@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 
 #include "kernels/codebook_grid.h"
+#include "ops/kernel_registry.h"
 #include "ops/on_gpu.h"
 
 namespace praxino::ops {
@@ -87,20 +88,28 @@ TEST(TokensCudaEmbed, EqualsItsFormulaInBf16) {
   }
 }
 
+// By every tier of kernels that the chip has.
 TEST_P(TokensCuda, NearestCodesAreThoseOfASearchInDouble) {
   for (const auto& [rows, codes, width] :
        {std::tuple{1, 1, 16}, std::tuple{1000, 3, 32}, std::tuple{5000, 1024, 32},
         std::tuple{777, 8192, 64}, std::tuple{300, 1000, 144}, std::tuple{300, 65536, 16},
-        std::tuple{500, 257, 256}}) {
+        std::tuple{3000, 2000, 128}, std::tuple{500, 257, 256}}) {
     const at::Tensor x = gpu(normal({rows, width}, 1)).to(GetParam());
     const at::Tensor book = gpu(normal({codes, width}, 2));
-    EXPECT_TRUE(same_bits(cuda::nearest_code(x, book).value(), formula::nearest_code(x, book)));
-    const at::Tensor twice = at::cat({book, book});
-    if (2 * codes <= kernels::kMaxCodes) {
-      EXPECT_TRUE(same_bits(cuda::nearest_code(x, twice).value(), formula::nearest_code(x, book)));
+    const at::Tensor twice = at::cat({book, book}), near = book.narrow(0, 0, 1) + book * 1e-6;
+    const at::Tensor want = formula::nearest_code(x, book),
+                     want_near = formula::nearest_code(x, near);
+    for (const kernels::Tier tier : {kernels::Tier::kPortable, kernels::Tier::kHopper}) {
+      if (!kernels::runs_on(tier, cuda::tier_of(x.device()))) continue;
+      const auto found = [&](const at::Tensor& in) {
+        return cuda::nearest_code(x, in, tier).value();
+      };
+      EXPECT_TRUE(same_bits(found(book), want)) << kernels::to_string(tier);
+      if (2 * codes <= kernels::kMaxCodes) {
+        EXPECT_TRUE(same_bits(found(twice), want)) << kernels::to_string(tier);
+      }
+      EXPECT_TRUE(same_bits(found(near), want_near)) << kernels::to_string(tier);
     }
-    const at::Tensor near = book.narrow(0, 0, 1) + book * 1e-6;
-    EXPECT_TRUE(same_bits(cuda::nearest_code(x, near).value(), formula::nearest_code(x, near)));
   }
 }
 
