@@ -42,7 +42,14 @@ BackgroundSaves::~BackgroundSaves() {
 void BackgroundSaves::begin(const TrainState& state) {
   finish();
   copy(state);
-  writing_ = std::async(std::launch::async, [this] { store_.save(copy_); });
+  writing_ = std::async(std::launch::async, [this] {
+    try {
+      store_.save(copy_);
+    } catch (...) {
+      failed_ = true;
+      throw;
+    }
+  });
 }
 
 void BackgroundSaves::copy(const TrainState& state) {
@@ -61,6 +68,8 @@ void BackgroundSaves::check() {
 
 void BackgroundSaves::finish() {
   if (!writing_.valid()) return;
+  writing_.wait();
+  failed_ = false;
   writing_.get();
   written_step_ = copy_.step;
 }

@@ -1,10 +1,13 @@
 #include "checkpoint/manifest.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <system_error>
 
+#include "checkpoint/shard_file.h"
 #include "praxino/base/error.h"
 #include "praxino/base/file.h"
 
@@ -16,7 +19,9 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kLargestManifest = uint64_t{1} << 24;
 constexpr std::string_view kFormat = "praxino-checkpoint";
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersionOfOne = 1;    // of a process that saved alone
+constexpr int64_t kVersionOfRanks = 2;  // has a layout
+constexpr int64_t kMostRanks = 99'999;  // five digits
 constexpr size_t kLongestName = 200;
 
 /// The last line: no byte before it can change unnoticed, and its own bytes are all known.
@@ -44,6 +49,41 @@ ManifestEntry parse_entry(const Json& json) {
   return entry;
 }
 
+Json to_json(const ManifestEntry& entry) {
+  return {{"name", entry.name}, {"size", entry.file.size}, {"xxh3_128", entry.file.hash.hex()}};
+}
+
+int64_t parse_ranks(const Json& json) {
+  const Json& version = json.at("version");
+  if (version == kVersionOfOne) return 1;
+  if (version != kVersionOfRanks) {
+    fail("version {} is unknown to this build, which reads versions {} and {}", version.dump(),
+         kVersionOfOne, kVersionOfRanks);
+  }
+  const Json& ranks = json.at("layout").at("ranks");
+  const bool several = ranks.is_number_unsigned() && ranks > 1 && ranks <= kMostRanks;
+  if (!several) fail("its layout has {} ranks", ranks.dump());
+  return ranks.get<int64_t>();
+}
+
+/// Every file of tensors must have its part from each rank.
+void require_all_parts(const Manifest& manifest) {
+  std::map<std::string, int64_t> parts;
+  for (const ManifestEntry& entry : manifest.files) {
+    const std::optional<ShardFile> shard = parse_shard_file(entry.name);
+    if (!shard) continue;
+    if (shard->ranks != manifest.ranks) {
+      fail("it was written by {} ranks, and lists '{}'", manifest.ranks, entry.name);
+    }
+    ++parts[shard->name];
+  }
+  for (const auto& [name, count] : parts) {
+    if (count != manifest.ranks) {
+      fail("it lists {} of {} parts of '{}'", count, manifest.ranks, name);
+    }
+  }
+}
+
 Manifest parse(const std::string& text) {
   const size_t tail = seal("").size();
   if (text.size() < tail) fail("it has only {} bytes", text.size());
@@ -53,11 +93,8 @@ Manifest parse(const std::string& text) {
   }
   const Json json = Json::parse(text);
   if (json.at("format") != kFormat) fail("it is not of format {}", kFormat);
-  if (json.at("version") != kVersion) {
-    fail("version {} is unknown to this build, which reads version {}", json.at("version").dump(),
-         kVersion);
-  }
   Manifest manifest;
+  manifest.ranks = parse_ranks(json);
   if (!json.at("step").is_number_unsigned()) fail("its step is not a whole number");
   manifest.step = json.at("step").get<int64_t>();
   std::set<std::string> seen;
@@ -67,6 +104,7 @@ Manifest parse(const std::string& text) {
       fail("it lists '{}' twice", manifest.files.back().name);
     }
   }
+  require_all_parts(manifest);
   return manifest;
 }
 
@@ -81,14 +119,35 @@ bool is_plain_name(std::string_view name) {
          std::all_of(name.begin(), name.end(), plain);
 }
 
+std::string print_entries(const std::vector<ManifestEntry>& entries) {
+  std::string lines;
+  for (const ManifestEntry& entry : entries) lines += to_json(entry).dump() + "\n";
+  return lines;
+}
+
+std::vector<ManifestEntry> parse_entries(const std::string& lines) {
+  std::vector<ManifestEntry> entries;
+  std::istringstream stream(lines);
+  for (std::string line; std::getline(stream, line);) {
+    try {
+      entries.push_back(parse_entry(Json::parse(line)));
+    } catch (const Json::exception& error) {
+      fail("'{}' names no file: {}", line, error.what());
+    }
+  }
+  return entries;
+}
+
 std::string print_manifest(const Manifest& manifest) {
+  const bool several = manifest.ranks > 1;
+  const int64_t version = several ? kVersionOfRanks : kVersionOfOne;
   std::string body = "{\n \"format\": " + Json(kFormat).dump() +
-                     ",\n \"version\": " + std::to_string(kVersion) +
-                     ",\n \"step\": " + std::to_string(manifest.step) + ",\n \"files\": [";
+                     ",\n \"version\": " + std::to_string(version) +
+                     ",\n \"step\": " + std::to_string(manifest.step);
+  if (several) body += ",\n \"layout\": {\"ranks\": " + std::to_string(manifest.ranks) + "}";
+  body += ",\n \"files\": [";
   for (const ManifestEntry& entry : manifest.files) {
-    const Json line = {
-        {"name", entry.name}, {"size", entry.file.size}, {"xxh3_128", entry.file.hash.hex()}};
-    body += (&entry == &manifest.files.front() ? "\n  " : ",\n  ") + line.dump();
+    body += (&entry == &manifest.files.front() ? "\n  " : ",\n  ") + to_json(entry).dump();
   }
   body += "\n ],\n";
   return body + seal(body);

@@ -1,10 +1,13 @@
 #include "praxino/checkpoint/store.h"
 
 #include <algorithm>
+#include <random>
 #include <system_error>
 
+#include "checkpoint/agree.h"
 #include "checkpoint/folder.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/shard_file.h"
 #include "praxino/base/error.h"
 #include "praxino/base/file.h"
 #include "praxino/base/hash.h"
@@ -15,9 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kStateName = "state.json";
-constexpr std::string_view kTensorSuffix = ".safetensors";
-
 WrittenFile write_text(const fs::path& path, std::string_view text) {
   OutputFile file(path);
   file.write(text);
@@ -25,35 +25,77 @@ WrittenFile write_text(const fs::path& path, std::string_view text) {
   return {.size = text.size(), .hash = xxh3_128(text)};
 }
 
-void check_names(const TrainState& state) {
+void check_names(const TrainState& state, const SaveGroup& group) {
   TORCH_CHECK(state.step >= 0, "TrainState: step ", state.step, " is negative");
   for (const auto& [name, tensors] : state.files) {
-    TORCH_CHECK(is_plain_name(name + std::string(kTensorSuffix)), "TrainState: bad file name ",
-                name);
+    const std::string file = print_shard_file({name, group.rank, group.ranks});
+    TORCH_CHECK(is_plain_name(file) && parse_shard_file(file)->name == name,
+                "TrainState: bad file name ", name);
   }
   for (const auto& [name, text] : state.texts) {
     TORCH_CHECK(is_plain_name(name) && name != kStateName && name != kManifestName &&
-                    !name.ends_with(kTensorSuffix),
+                    !parse_shard_file(name),
                 "TrainState: bad name of a text ", name);
   }
 }
 
-/// Every file, then the manifest, then the folder itself.
-void write_files(const fs::path& folder, const TrainState& state) {
-  Manifest manifest{.step = state.step, .files = {}};
+/// Where a save is prepared. A rank of an earlier start that is still writing must not meet the
+/// files of this one: no two saves have the same folder.
+std::string draft_name(int64_t step) {
+  return fmt::format("{}{}-{:08x}", kUnfinished, step_name(step), std::random_device()());
+}
+
+/// This rank's part of a checkpoint: its tensors, and of rank 0 the texts.
+std::vector<ManifestEntry> write_part(const fs::path& draft, const TrainState& state,
+                                      const SaveGroup& group) {
+  if (!fs::is_directory(draft)) {
+    fail("'{}', which rank 0 has made, is not there; all ranks must see the same run.output",
+         draft.string());
+  }
+  const std::string wanted = std::string(kUnfinished) + step_name(state.step) + "-";
+  if (!draft.filename().string().starts_with(wanted)) {
+    fail("rank 0 saves '{}', and this rank step {}", draft.string(), state.step);
+  }
+  std::vector<ManifestEntry> files;
   for (const auto& [name, tensors] : state.files) {
-    const std::string file = name + std::string(kTensorSuffix);
-    manifest.files.push_back({file, save_tensors(folder / file, tensors)});
+    const std::string file = print_shard_file({name, group.rank, group.ranks});
+    files.push_back({file, save_tensors(draft / file, tensors)});
   }
-  for (const auto& [name, text] : state.texts) {
-    manifest.files.push_back({name, write_text(folder / name, text)});
+  if (group.rank == 0) {
+    for (const auto& [name, text] : state.texts) {
+      files.push_back({name, write_text(draft / name, text)});
+    }
+    const std::string state_name(kStateName);
+    files.push_back({state_name, write_text(draft / state_name, state.state_json)});
+  } else {
+    sync_directory(draft);  // this machine's view of it
   }
-  const std::string state_name(kStateName);
-  manifest.files.push_back({state_name, write_text(folder / state_name, state.state_json)});
+  return files;
+}
+
+/// The manifest of what the ranks have told of their parts.
+Manifest join_parts(int64_t step, const std::vector<std::string>& parts) {
+  Manifest manifest{.step = step, .ranks = static_cast<int64_t>(parts.size()), .files = {}};
+  for (const std::string& part : parts) {
+    for (ManifestEntry& entry : parse_entries(part)) manifest.files.push_back(std::move(entry));
+  }
   std::sort(manifest.files.begin(), manifest.files.end(),
             [](const ManifestEntry& a, const ManifestEntry& b) { return a.name < b.name; });
-  write_text(folder / kManifestName, print_manifest(manifest));
-  sync_directory(folder);
+  return manifest;
+}
+
+/// All files are there: the manifest, then the folder itself.
+void seal(const fs::path& draft, const Manifest& manifest) {
+  for (const ManifestEntry& entry : manifest.files) {
+    std::error_code code;
+    const uint64_t size = fs::file_size(draft / entry.name, code);
+    if (code || size != entry.file.size) {
+      fail("'{}' is not there as its rank wrote it; all ranks must see the same run.output",
+           (draft / entry.name).string());
+    }
+  }
+  write_text(draft / kManifestName, print_manifest(manifest));
+  sync_directory(draft);
 }
 
 /// `draft` becomes `target`. What was there is moved aside first and removed last, so that at every
@@ -79,6 +121,10 @@ void publish(const fs::path& draft, const fs::path& target) {
   fs::remove_all(aside, ignored);
 }
 
+[[noreturn]] void fail_unsaved(int64_t step, const Error& why) {
+  fail("the checkpoint of step {} was not saved (older ones are untouched): {}", step, why.what());
+}
+
 }  // namespace
 
 std::vector<int64_t> checkpoint_steps(const fs::path& folder) {
@@ -99,11 +145,12 @@ fs::path checkpoint_directory(const fs::path& folder, int64_t step) {
   return folder / step_name(step);
 }
 
-CheckpointStore::CheckpointStore(fs::path folder, int64_t keep)
-    : folder_(std::move(folder)), keep_(std::max<int64_t>(keep, 1)) {
+CheckpointStore::CheckpointStore(fs::path folder, int64_t keep, SaveGroup group)
+    : folder_(std::move(folder)), keep_(std::max<int64_t>(keep, 1)), group_(std::move(group)) {
   std::error_code code;
   fs::create_directories(folder_, code);
   if (code) fail("cannot create the checkpoint folder '{}': {}", folder_.string(), code.message());
+  if (group_.rank != 0) return;
   const FileLock lock(folder_, FileLock::Mode::kTry);
   if (lock.held()) repair_folder(folder_);
 }
@@ -113,103 +160,64 @@ fs::path CheckpointStore::directory(int64_t step) const {
 }
 
 void CheckpointStore::save(const TrainState& state) {
-  check_names(state);
-  const FileLock lock(folder_, FileLock::Mode::kWait);
+  check_names(state, group_);
+  std::optional<FileLock> lock;  // both of rank 0
+  std::optional<ScratchFolder> draft;
+  std::vector<std::string> parts, ends;
+  const auto prepare = [&] {
+    if (group_.rank != 0) return std::string();
+    lock.emplace(folder_, FileLock::Mode::kWait);
+    draft.emplace(folder_ / draft_name(state.step));
+    return draft->path().filename().string();
+  };
+  const auto commit = [&] {
+    if (group_.rank == 0) {
+      seal(draft->path(), join_parts(state.step, parts));
+      publish(draft->path(), directory(state.step));
+    }
+    return std::string();
+  };
   try {
-    const ScratchFolder draft(folder_ / (std::string(kUnfinished) + step_name(state.step)));
-    write_files(draft.path(), state);
-    publish(draft.path(), directory(state.step));
+    const std::string name = require_done(group_, tell_outcomes(group_, prepare)).front();
+    parts = require_done(group_, tell_outcomes(group_, [&] {
+                           return print_entries(write_part(folder_ / name, state, group_));
+                         }));
   } catch (const Error& error) {
-    fail("the checkpoint of step {} was not saved (older ones are untouched): {}", state.step,
-         error.what());
+    fail_unsaved(state.step, error);
   }
-  retain(state.step);
+  try {
+    ends = tell_outcomes(group_, commit);
+  } catch (const Error& error) {
+    fail("the ranks could not tell each other whether the checkpoint of step {} was saved: {}",
+         state.step, error.what());
+  }
+  try {
+    require_done(group_, ends);
+  } catch (const Error& error) {
+    fail_unsaved(state.step, error);
+  }
+  if (group_.rank == 0) retain(state.step);
 }
 
 void CheckpointStore::retain(int64_t just_written) const {
-  std::vector<int64_t> present = steps();
-  const auto keep = static_cast<size_t>(keep_);
-  if (present.size() <= keep) return;
-  // Read back from the newest on: something whole must remain.
-  int64_t whole = -1;
-  for (auto step = present.rbegin(); step != present.rend() && whole < 0; ++step) {
-    if (verify_checkpoint(directory(*step)).empty()) whole = *step;
-  }
-  present.resize(present.size() - keep);
-  for (const int64_t step : present) {
-    if (step == whole || step == just_written) continue;
-    try {
-      remove_checkpoint(directory(step));
-    } catch (const Error& error) {
-      log::warning("an old checkpoint stays: {}", error.what());
+  try {
+    std::vector<int64_t> present = steps();
+    const auto keep = static_cast<size_t>(keep_);
+    if (present.size() <= keep) return;
+    // Read back from the newest on: something whole must remain.
+    int64_t whole = -1;
+    for (auto step = present.rbegin(); step != present.rend() && whole < 0; ++step) {
+      if (verify_checkpoint(directory(*step)).empty()) whole = *step;
     }
+    present.resize(present.size() - keep);
+    for (const int64_t step : present) {
+      if (step != whole && step != just_written) remove_checkpoint(directory(step));
+    }
+  } catch (const Error& error) {
+    log::warning("old checkpoints stay: {}", error.what());
   }
 }
 
 std::vector<int64_t> CheckpointStore::steps() const { return checkpoint_steps(folder_); }
-
-std::optional<TrainState> CheckpointStore::load_newest() const {
-  const std::vector<int64_t> present = steps();
-  std::string newest;
-  for (auto step = present.rbegin(); step != present.rend(); ++step) {
-    try {
-      return load(*step);
-    } catch (const Error& error) {
-      log::warning("checkpoint of step {} cannot be used, trying the one before it: {}", *step,
-                   error.what());
-      if (newest.empty()) newest = error.what();
-    }
-  }
-  if (present.empty()) return std::nullopt;
-  fail(
-      "none of the {} checkpoints in '{}' is whole (the newest: {}); move the folder away to start "
-      "over",
-      present.size(), folder_.string(), newest);
-}
-
-TrainState CheckpointStore::load(int64_t step) const {
-  if (!fs::exists(directory(step))) {
-    fail("there is no checkpoint of step {} in '{}'", step, folder_.string());
-  }
-  TrainState state = load_checkpoint(directory(step));
-  if (state.step != step) {
-    fail("'{}' holds the checkpoint of step {}; its folder was renamed", directory(step).string(),
-         state.step);
-  }
-  return state;
-}
-
-std::vector<std::string> verify_checkpoint(const fs::path& directory) {
-  try {
-    std::vector<std::string> found;
-    for (const ManifestEntry& entry : read_manifest(directory).files) {
-      std::string text = damage(directory, entry);
-      if (!text.empty()) found.push_back(std::move(text));
-    }
-    return found;
-  } catch (const Error& error) {
-    return {error.what()};
-  }
-}
-
-TrainState load_checkpoint(const fs::path& directory) {
-  const Manifest manifest = read_manifest(directory);
-  TrainState state;
-  state.step = manifest.step;
-  for (const ManifestEntry& entry : manifest.files) {
-    const std::string found = damage(directory, entry);
-    if (!found.empty()) fail("checkpoint '{}' is damaged: {}", directory.string(), found);
-    const fs::path path = directory / entry.name;
-    if (entry.name.ends_with(kTensorSuffix)) {
-      const size_t length = entry.name.size() - kTensorSuffix.size();
-      state.files.emplace(entry.name.substr(0, length), load_tensors(path));
-    } else if (entry.name == kStateName) {
-      state.state_json = read_file(path);
-    } else {
-      state.texts.emplace(entry.name, read_file(path));
-    }
-  }
-  return state;
-}
 
 }  // namespace praxino

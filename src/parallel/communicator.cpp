@@ -43,7 +43,7 @@ void Pending::wait() {
   if (!state_) return;
   const std::unique_ptr<State> state = std::move(state_);
   try {
-    state->work->wait();
+    state->group->wait(*state->work);
   } catch (const std::exception& error) {
     state->rethrow(error);
   }

@@ -5,6 +5,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include <stdexcept>
 #include <thread>
 
 namespace praxino {
@@ -39,6 +40,15 @@ std::string Communicator::Group::silent_ranks() {
   }
   return fmt::format("no word from rank{} {}", silent.size() == 1 ? "" : "s",
                      fmt::join(silent, ", "));
+}
+
+void Communicator::Group::wait(c10d::Work& work) const {
+  constexpr std::chrono::milliseconds kPause{2};
+  while (gives_up && !work.isCompleted()) {
+    if (broken && *broken) throw std::runtime_error("another collective has failed");
+    std::this_thread::sleep_for(kPause);
+  }
+  work.wait();
 }
 
 GroupPtr join_gloo(const c10::intrusive_ptr<c10d::Store>& store, std::string name, int64_t rank,

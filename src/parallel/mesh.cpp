@@ -89,7 +89,7 @@ StorePtr connect_store(const Launch& launch, double seconds) {
 struct Mesh::State {
   MeshShape shape;
   MeshPlace place;
-  std::optional<Communicator> world, data, context, tensor;
+  std::optional<Communicator> world, background, data, context, tensor;
 
   /// Over Gloo, or over NCCL where the axes' tensors live on a GPU.
   void connect(const StorePtr& store, int64_t rank, const MeshOptions& options) {
@@ -101,8 +101,14 @@ struct Mesh::State {
       group->broken = broken;
       return group;
     };
-    world.emplace(own(join_gloo(store, "world", rank, all_ranks(shape.ranks()),
-                                to_milliseconds(options.patience_seconds))));
+    const auto everyone = [&](const char* name) {
+      return own(join_gloo(store, name, rank, all_ranks(shape.ranks()),
+                           to_milliseconds(options.patience_seconds)));
+    };
+    world.emplace(everyone("world"));
+    const GroupPtr beside = everyone("background");
+    beside->gives_up = true;
+    background.emplace(beside);
     std::optional<NcclWorld> nccl;
     if (options.device.is_cuda() && shape.ranks() > 1) {
       nccl.emplace(store, rank, shape.ranks(), options.device, silence);
@@ -160,6 +166,7 @@ const MeshPlace& Mesh::place() const { return state_->place; }
 int64_t Mesh::rank() const { return state_->world->rank(); }
 int64_t Mesh::ranks() const { return state_->world->size(); }
 const Communicator& Mesh::world() const { return *state_->world; }
+const Communicator& Mesh::background() const { return *state_->background; }
 const Communicator& Mesh::data() const { return *state_->data; }
 const Communicator& Mesh::context() const { return *state_->context; }
 const Communicator& Mesh::tensor() const { return *state_->tensor; }

@@ -170,9 +170,12 @@ World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) 
   World world = build_world(config, dataset.actions);
   world.dataset = std::move(dataset);
   world.step = read_step(directory / "state.json");
-  world.averaged = options.ema && fs::exists(directory / "ema.safetensors");
-  const fs::path weights = directory / (world.averaged ? "ema.safetensors" : "model.safetensors");
-  load_weights(world.model->parameters(), load_tensors(weights), weights);
+  std::optional<NamedTensors> weights;
+  if (options.ema) weights = load_checkpoint_file(directory, "ema");
+  world.averaged = weights.has_value();
+  if (!weights) weights = load_checkpoint_file(directory, "model");
+  if (!weights) fail("checkpoint {} holds no weights", directory.string());
+  load_weights(world.model->parameters(), *weights, directory / (world.averaged ? "ema" : "model"));
   log::info("loaded {} of step {} from {}", world.averaged ? "averaged weights" : "weights",
             world.step, directory.string());
   return world;

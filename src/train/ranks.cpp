@@ -10,7 +10,6 @@
 #include "praxino/base/signals.h"
 #include "praxino/base/version.h"
 #include "praxino/config/load.h"
-#include "praxino/parallel/gather_tensors.h"
 #include "report.h"
 
 namespace praxino {
@@ -86,8 +85,9 @@ int64_t Ranks::sum(int64_t number) const {
 
 void Ranks::exchange(const Moment& seen) {
   // Rank 0's clock is the one that counts; the others' are no later than the beginning.
-  exchanged_ = at::tensor({static_cast<double>(seen.stop), first() ? seen.elapsed : 0.0},
-                          at::TensorOptions().dtype(at::kDouble));
+  exchanged_ = at::tensor(
+      {static_cast<double>(seen.stop), first() ? seen.elapsed : 0.0, seen.save_failed ? 1.0 : 0.0},
+      at::TensorOptions().dtype(at::kDouble));
   pending_ = mesh_->world().all_reduce(exchanged_, Reduce::kMax);
 }
 
@@ -95,14 +95,19 @@ Moment Ranks::moment() {
   if (exchanged_.defined()) {
     pending_.wait();
     const double* values = exchanged_.const_data_ptr<double>();
-    last_ = {.stop = static_cast<int>(values[0]), .elapsed = values[1]};
+    last_ = {
+        .stop = static_cast<int>(values[0]), .elapsed = values[1], .save_failed = values[2] != 0};
   }
   return last_;
 }
 
-std::vector<std::pair<std::string, at::Tensor>> Ranks::gather(
-    std::vector<std::pair<std::string, at::Tensor>> tensors) const {
-  return several() ? gather_tensors(tensors, mesh_->world()) : tensors;
+SaveGroup Ranks::save_group() const {
+  if (!several()) return {};
+  return {.rank = mesh_->rank(),
+          .ranks = mesh_->ranks(),
+          .exchange = [mesh = mesh_](const std::string& text) {
+            return mesh->background().all_gather_text(text);
+          }};
 }
 
 void Ranks::average(std::vector<at::Tensor>& scalars) const {

@@ -6,9 +6,9 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "praxino/checkpoint/store.h"
 #include "praxino/config/run.h"
 #include "praxino/parallel/mesh.h"
 
@@ -16,8 +16,9 @@ namespace praxino {
 
 /// What every rank knows of the moment, the same on all of them.
 struct Moment {
-  int stop = 0;        // exit code that a stop signal to any rank asks for; 0: none came
-  double elapsed = 0;  // seconds of training by rank 0's clock
+  int stop = 0;              // exit code that a stop signal to any rank asks for; 0: none came
+  double elapsed = 0;        // seconds of training by rank 0's clock
+  bool save_failed = false;  // on any rank
 };
 
 /// Calls on all ranks, in the same order. In a world of one everything is local.
@@ -47,9 +48,8 @@ class Ranks {
   void exchange(const Moment& seen);
   Moment moment();
 
-  /// Named tensors of all ranks on rank 0, nothing on the others (parallel/gather_tensors.h).
-  std::vector<std::pair<std::string, at::Tensor>> gather(
-      std::vector<std::pair<std::string, at::Tensor>> tensors) const;
+  /// All ranks, as a checkpoint's thread sees them while others train.
+  SaveGroup save_group() const;
   /// The mean of a few float32 scalars over the data axis, in place.
   void average(std::vector<at::Tensor>& scalars) const;
 

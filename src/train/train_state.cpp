@@ -12,21 +12,29 @@
 namespace praxino {
 namespace {
 
-constexpr const char* kOptimizerFile = "optimizer-00000-of-00001";
+constexpr const char* kOptimizerFile = "optimizer";
+constexpr const char* kSteps = "steps";          // of the optimizer
+constexpr const char* kUpdates = "ema.updates";  // of the averages
 constexpr int kStateFormat = 1;
 
-NamedTensors model_tensors(const World& world) {
+NamedTensors values_of(const Parameters& parameters) {
   NamedTensors tensors;
-  for (const Parameter& p : world.model->parameters().all())
-    tensors.emplace_back(p.name, p.value.detach());
+  for (const Parameter& p : parameters.all()) tensors.emplace_back(p.name, p.value.detach());
   return tensors;
 }
+
+NamedTensors model_tensors(const World& world) { return values_of(world.model->parameters()); }
 
 // ema.safetensors is a model like any other; how often it was updated is the optimizer's business.
 NamedTensors optimizer_tensors(const TrainParts& parts) {
   NamedTensors tensors = parts.optimizer.state();
-  if (parts.ema.enabled()) tensors.emplace_back("ema.updates", parts.ema.updates());
+  if (parts.ema.enabled()) tensors.emplace_back(kUpdates, parts.ema.updates());
   return tensors;
+}
+
+// A count that every rank keeps is no rank's share.
+bool is_counter(const std::pair<std::string, at::Tensor>& tensor) {
+  return tensor.first == kSteps || tensor.first == kUpdates;
 }
 
 void restore_all(const TrainState& state, const std::string& file, const NamedTensors& target) {
@@ -45,12 +53,13 @@ void restore_all(const TrainState& state, const std::string& file, const NamedTe
 
 }  // namespace
 
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const Ranks& ranks) {
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first) {
   TrainState state;
   state.step = counters.step;
-  state.files["model"] = model_tensors(parts.world);
-  state.files[kOptimizerFile] = ranks.gather(optimizer_tensors(parts));
-  if (parts.ema.enabled()) state.files["ema"] = ranks.gather(parts.ema.averages());
+  state.files["model"] = values_of(parts.own);
+  state.files[kOptimizerFile] = optimizer_tensors(parts);
+  if (!first) std::erase_if(state.files[kOptimizerFile], is_counter);
+  if (parts.ema.enabled()) state.files["ema"] = parts.ema.averages();
   nlohmann::ordered_json json;
   json["format"] = kStateFormat;
   json["step"] = counters.step;

@@ -8,7 +8,6 @@
 #include "praxino/data/loader.h"
 #include "praxino/optim/optimizer.h"
 #include "praxino/rollout/world.h"
-#include "ranks.h"
 
 namespace praxino {
 
@@ -23,15 +22,18 @@ struct RunCounters {
   int64_t evaluated_step = -1;  // of the newest evaluation
 };
 
-/// Borrows everything. Optimizer and averages may be those of one rank's share of the parameters.
+/// Borrows everything. Optimizer and averages are those of `own`: the world's parameters, or one
+/// rank's share of them.
 struct TrainParts {
   World& world;
+  const Parameters& own;
   Optimizer& optimizer;
   Ema& ema;
 };
 
-/// Of several ranks the first one's is the checkpoint; all must call it.
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters, const Ranks& ranks);
+/// This rank's share: its parameters' weights, moments and averages, and on the `first` rank what
+/// all have alike.
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first);
 
 /// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming
 /// what is missing.

@@ -61,6 +61,9 @@ struct Trainer::State {
     return fmt::format("  {} left",
                        format_duration(std::max(0.0, 60 * config.run.max_minutes - elapsed())));
   }
+  TrainParts parts() {
+    return {world, sharded ? sharded->own() : world.model->parameters(), *optimizer, *ema};
+  }
   double elapsed() const {
     return counters.elapsed_seconds + (started > 0 ? monotonic_seconds() - started : 0);
   }
@@ -73,6 +76,7 @@ struct Trainer::State {
   }
   void save();
   void save_and_wait();
+  void check_saves();
   void settle();
   void collect_arrived();
   void take(const ArrivedScalars& arrived);
@@ -96,8 +100,8 @@ struct Trainer::State {
   std::unique_ptr<Loader> loader;
   std::optional<RunLock> lock;
   std::unique_ptr<CheckpointStore> store;
-  std::unique_ptr<BackgroundSaves> saves;  // of the first rank
-  std::unique_ptr<Report> report;          // of the first rank
+  std::unique_ptr<BackgroundSaves> saves;
+  std::unique_ptr<Report> report;  // of the first rank
   DeviceScalars scalars;
   RunCounters counters;
   std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
@@ -187,7 +191,8 @@ void Trainer::State::open_directory(bool fresh) {
 }
 
 void Trainer::State::open_store() {
-  store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep);
+  store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep,
+                                            ranks.save_group());
   saves = std::make_unique<BackgroundSaves>(*store);
 }
 
@@ -197,7 +202,7 @@ bool Trainer::State::resume() {
   if (!state) return false;
   refuse_changed_run(config, *state, directory);
   refuse_changed_actions(dataset->config(), *state, directory);
-  counters = restore_state(*state, {world, *optimizer, *ema});
+  counters = restore_state(*state, parts());
   if (counters.content_hash != dataset->content_hash()) {
     fail(
         "{}: the data set {} is not the one that this run was trained on; give run.name a new "
@@ -233,19 +238,25 @@ void Trainer::State::save() {
   RunCounters now = counters;
   now.elapsed_seconds = elapsed();
   now.loader.failed_clips = ranks.sum(now.loader.failed_clips);
-  const TrainState state = capture_state({world, *optimizer, *ema}, now, ranks);
-  ranks.on_first([&] {
-    report->sync();
-    saves->begin(state);
-    if (!config.checkpoint.background) saves->finish();
-  });
+  ranks.on_first([&] { report->sync(); });
+  saves->begin(capture_state(parts(), now, ranks.first()));
+  if (!config.checkpoint.background) saves->finish();
   saved_step = counters.step;
   saved_evaluation = true;
 }
 
+// A failed save ends the run, on several ranks at the same step with the same words.
+void Trainer::State::check_saves() {
+  if (!ranks.several()) {
+    saves->check();
+  } else if (ranks.moment().save_failed) {
+    saves->finish();
+  }
+}
+
 void Trainer::State::save_and_wait() {
   save();
-  ranks.on_first([&] { saves->finish(); });
+  saves->finish();
 }
 
 // Between two steps: every weight is there, and every step's outcome known.
@@ -290,7 +301,7 @@ TrainingPart Trainer::State::next_part() {
 }
 
 void Trainer::State::after_step() {
-  if (saves) saves->check();
+  check_saves();
   // First the checkpoint: whatever an evaluation meets, the training up to here is kept.
   if (counters.step % config.checkpoint.every == 0) save();
   if (config.eval.every > 0 && counters.step % config.eval.every == 0) evaluate_now();
@@ -377,7 +388,8 @@ StepStats Trainer::step() {
   const int64_t first_sample = s.loader->state().next_sample;
   s.wait_seconds = 0;
   if (s.ranks.several()) {
-    s.ranks.exchange({.stop = stop_requested(), .elapsed = s.elapsed()});
+    s.ranks.exchange(
+        {.stop = stop_requested(), .elapsed = s.elapsed(), .save_failed = s.saves->failed()});
   }
   LearningStep::Result result = s.learning->run(
       [&] { return s.next_part(); },

@@ -6,14 +6,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 
 #include "praxino/base/random.h"
 #include "praxino/checkpoint/store.h"
-#include "small_state.h"
+#include "save_group.h"
 #include "support/error_text.h"
+#include "support/repetitions.h"
 #include "support/temporary_folder.h"
 
 namespace praxino {
@@ -55,9 +56,23 @@ int64_t save_until_killed(const fs::path& folder, int64_t first, int64_t microse
   return last;
 }
 
+/// A whole checkpoint of the last step that was reported, or of the one after it, and nothing
+/// beside checkpoints: that step.
+int64_t step_that_is_left(const fs::path& folder, int64_t reported) {
+  const CheckpointStore store(folder, 2);
+  for (const std::string& name : names_in(folder)) {
+    EXPECT_TRUE(name.starts_with("step-")) << name << " was not cleaned up";
+  }
+  const std::vector<int64_t> steps = store.steps();
+  for (const int64_t step : steps) EXPECT_TRUE(is_small_state(store.load(step)));
+  const int64_t newest = steps.empty() ? -1 : steps.back();
+  EXPECT_GE(newest, reported);
+  EXPECT_LE(newest, reported + 1);
+  return newest;
+}
+
 TEST(Crash, AtAnyMomentOfASaveLosesNothingThatWasSaved) {
-  const char* variable = std::getenv("PRAXINO_KILLS");
-  const int64_t kills = variable == nullptr ? 20 : std::atoll(variable);
+  const int64_t kills = testing::faults("PRAXINO_KILLS", 20);
   const TemporaryFolder run;
   const fs::path folder = run / "checkpoints";
   CheckpointStore(folder).save(small_state(0));
@@ -65,16 +80,88 @@ TEST(Crash, AtAnyMomentOfASaveLosesNothingThatWasSaved) {
   int64_t newest = 0;
   for (int64_t i = 0; i < kills; ++i) {
     const int64_t reported = save_until_killed(folder, newest + 1, random.integer(150'000));
-    const CheckpointStore store(folder, 2);
-    for (const std::string& name : names_in(folder)) {
-      ASSERT_TRUE(name.starts_with("step-")) << name << " was not cleaned up after kill " << i;
+    newest = step_that_is_left(folder, reported);
+    ASSERT_FALSE(::testing::Test::HasFailure()) << "kill " << i;
+  }
+}
+
+/// One rank of a group that saves steps from `first` on, each of them twice, until a rank is gone;
+/// rank 0 reports. Runs after a fork.
+[[noreturn]] void save_together(const fs::path& folder, int64_t first, testing::Wires& wires,
+                                int64_t rank, int report) {
+  wires.keep(rank);
+  const SaveGroup group = wires.group(rank);
+  try {
+    CheckpointStore store(folder, 2, group);
+    for (int64_t step = first;; ++step) {
+      for (int repeat = 0; repeat < 2; ++repeat) {
+        store.save(testing::share_of(small_state(step), group));
+      }
+      if (rank == 0 && ::write(report, &step, sizeof step) != sizeof step) ::_exit(1);
     }
-    const std::vector<int64_t> steps = store.steps();
-    ASSERT_FALSE(steps.empty()) << "kill " << i;
-    for (const int64_t step : steps) ASSERT_TRUE(is_small_state(store.load(step))) << "kill " << i;
-    ASSERT_GE(steps.back(), reported) << "kill " << i;
-    ASSERT_LE(steps.back(), reported + 1) << "kill " << i;
-    newest = steps.back();
+  } catch (const Error&) {
+    ::_exit(3);  // as a run does whose checkpoint fails
+  }
+}
+
+/// Which ranks are killed, and when.
+struct Kill {
+  int64_t microseconds = 0;
+  int64_t rank = 0;  // as many as there are ranks: all of them
+};
+
+/// Starts save_together on `ranks` processes and kills some. The others must end by themselves.
+/// Returns the last step that rank 0 reported.
+int64_t save_together_until_killed(const fs::path& folder, int64_t first, int64_t ranks,
+                                   const Kill& kill) {
+  testing::Wires wires(ranks);
+  int ends[2];
+  if (::pipe(ends) != 0) return -1;
+  std::vector<pid_t> processes;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    processes.push_back(::fork());
+    if (processes.back() == 0) save_together(folder, first, wires, rank, ends[1]);
+  }
+  wires.keep(-1);
+  ::close(ends[1]);
+  ::usleep(static_cast<useconds_t>(kill.microseconds));
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    const bool doomed = kill.rank == ranks || kill.rank == rank;
+    if (doomed) ::kill(processes[static_cast<size_t>(rank)], SIGKILL);
+  }
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  for (const pid_t process : processes) {
+    int status = 0;
+    while (::waitpid(process, &status, WNOHANG) == 0) {
+      if (std::chrono::steady_clock::now() > until) {
+        ADD_FAILURE() << "a rank waits for one that is gone";
+        ::kill(process, SIGKILL);
+      }
+      ::usleep(1000);
+    }
+    EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 3) << status;
+  }
+  int64_t last = first - 1;
+  for (int64_t step = 0; ::read(ends[0], &step, sizeof step) == sizeof step;) last = step;
+  ::close(ends[0]);
+  return last;
+}
+
+TEST(Crash, OfAnyRankAtAnyMomentOfASharedSaveLosesNothingThatWasSaved) {
+  const int64_t kills = testing::faults("PRAXINO_KILLS", 20);
+  const TemporaryFolder run;
+  const fs::path folder = run / "checkpoints";
+  CheckpointStore(folder).save(small_state(0));
+  Random random(derive_seed(1, "shared kills", 0));
+  int64_t newest = 0;
+  for (int64_t i = 0; i < kills; ++i) {
+    const int64_t ranks = 2 + random.integer(3);
+    const Kill kill{.microseconds = random.integer(200'000), .rank = random.integer(ranks + 1)};
+    const int64_t reported = save_together_until_killed(folder, newest + 1, ranks, kill);
+    newest = step_that_is_left(folder, reported);
+    ASSERT_FALSE(::testing::Test::HasFailure())
+        << "kill " << i << " of rank " << kill.rank << " of " << ranks << " after "
+        << kill.microseconds << " us";
   }
 }
 

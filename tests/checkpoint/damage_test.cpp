@@ -2,14 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string_view>
 
 #include "praxino/base/hash.h"
 #include "praxino/base/random.h"
 #include "praxino/checkpoint/store.h"
-#include "small_state.h"
+#include "save_group.h"
 #include "support/error_text.h"
+#include "support/repetitions.h"
 #include "support/temporary_folder.h"
 
 namespace praxino {
@@ -23,14 +23,14 @@ using testing::is_small_state;
 using ::testing::IsEmpty;
 using testing::names_in;
 using testing::overwrite;
-using testing::small_state;
+using testing::save_as_ranks;
 using testing::TemporaryFolder;
 
-/// Two whole checkpoints, of steps 1 and 2; the newer one gets damaged.
-class DamageTest : public ::testing::Test {
+/// Two whole checkpoints, of steps 1 and 2, of one rank or of three; the newer one gets damaged.
+class DamageTest : public ::testing::TestWithParam<int64_t> {
  protected:
   DamageTest() {
-    for (const int64_t step : {1, 2}) store_.save(small_state(step, 20));
+    for (const int64_t step : {1, 2}) save_as_ranks(run_ / "checkpoints", GetParam(), step, 20);
   }
 
   /// The damaged file is named, by verification and by loading, and the other checkpoint is used.
@@ -57,9 +57,8 @@ class DamageTest : public ::testing::Test {
   const fs::path newest_ = store_.directory(2);
 };
 
-TEST_F(DamageTest, IsFoundWhereverOneBitFlips) {
-  const char* variable = std::getenv("PRAXINO_FLIPS");
-  const int64_t flips = variable == nullptr ? 10 : std::atoll(variable);
+TEST_P(DamageTest, IsFoundWhereverOneBitFlips) {
+  const int64_t flips = testing::faults("PRAXINO_FLIPS", 10);
   Random random(derive_seed(1, "flips", 0));
   for (const std::string& name : names_in(newest_)) {
     const std::string whole = read_file(newest_ / name);
@@ -75,7 +74,7 @@ TEST_F(DamageTest, IsFoundWhereverOneBitFlips) {
   EXPECT_THAT(verify_checkpoint(newest_), IsEmpty());
 }
 
-TEST_F(DamageTest, IsFoundInAFileThatIsCutShortEmptyLongerOrMissing) {
+TEST_P(DamageTest, IsFoundInAFileThatIsCutShortEmptyLongerOrMissing) {
   for (const std::string& name : names_in(newest_)) {
     const std::string whole = read_file(newest_ / name);
     for (const std::string& text :
@@ -89,7 +88,7 @@ TEST_F(DamageTest, IsFoundInAFileThatIsCutShortEmptyLongerOrMissing) {
   }
 }
 
-TEST_F(DamageTest, IsFoundWhenAFileIsALinkOrAFolder) {
+TEST_P(DamageTest, IsFoundWhenAFileIsALinkOrAFolder) {
   fs::rename(newest_ / "state.json", run_ / "elsewhere");
   fs::create_symlink(run_ / "elsewhere", newest_ / "state.json");
   expect_found("state.json", "a link");
@@ -98,21 +97,27 @@ TEST_F(DamageTest, IsFoundWhenAFileIsALinkOrAFolder) {
   expect_found("state.json", "a folder");
 }
 
-TEST_F(DamageTest, IsNotAFileThatTheManifestDoesNotList) {
+TEST_P(DamageTest, IsNotAFileThatTheManifestDoesNotList) {
   overwrite(newest_ / "extra.safetensors", "not read");
   EXPECT_THAT(verify_checkpoint(newest_), IsEmpty());
   EXPECT_TRUE(is_small_state(store_.load(2), 20));
 }
 
-TEST_F(DamageTest, OfEveryCheckpointIsAnErrorThatNamesTheNewest) {
-  for (const int64_t step : {1, 2}) fs::remove(store_.directory(step) / "model.safetensors");
+TEST_P(DamageTest, OfEveryCheckpointIsAnErrorThatNamesTheNewest) {
+  for (const int64_t step : {1, 2}) {
+    for (const std::string& name : names_in(store_.directory(step))) {
+      if (name.starts_with("model")) fs::remove(store_.directory(step) / name);
+    }
+  }
   EXPECT_THAT(
       error_text([&] { store_.load_newest(); }),
       AllOf(HasSubstr("none of the 2 checkpoints"), HasSubstr((newest_ / "model").string())));
 }
 
-TEST_F(DamageTest, IsAnyHostileManifestHoweverWellSealed) {
+TEST_P(DamageTest, IsAnyHostileManifestHoweverWellSealed) {
   const std::string head = "{\"format\": \"praxino-checkpoint\", \"version\": 1, \"step\": 2, ";
+  const std::string layout =
+      "{\"format\": \"praxino-checkpoint\", \"version\": 2, \"step\": 2, \"layout\": {\"ranks\": ";
   const auto entry = [](std::string_view name, std::string_view size, std::string_view hash) {
     return fmt::format(R"({{"name": {}, "size": {}, "xxh3_128": {}}})", name, size, hash);
   };
@@ -140,6 +145,14 @@ TEST_F(DamageTest, IsAnyHostileManifestHoweverWellSealed) {
           entry("\"state.json\"", "12", zeros) + "],",
       "{\"format\": \"zip\", \"version\": 1, \"step\": 2, \"files\": [],",
       "{\"format\": \"praxino-checkpoint\", \"version\": 2, \"step\": 2, \"files\": [],",
+      "{\"format\": \"praxino-checkpoint\", \"version\": 3, \"step\": 2, \"files\": [],",
+      layout + "\"4\"}, \"files\": [],",
+      layout + "1}, \"files\": [],",
+      layout + "100000}, \"files\": [],",
+      layout + "2}, \"files\": [" + entry("\"a-00001-of-00002.safetensors\"", "1", zeros) + "],",
+      layout + "2}, \"files\": [" + entry("\"a-00000-of-00003.safetensors\"", "1", zeros) + "],",
+      layout + "2}, \"files\": [" + entry("\"a.safetensors\"", "1", zeros) + "],",
+      head + "\"files\": [" + entry("\"a-00001-of-00002.safetensors\"", "1", zeros) + "],",
       "{\"format\": \"praxino-checkpoint\", \"version\": 1, \"step\": -2, \"files\": [],",
       "{\"format\": \"praxino-checkpoint\", \"version\": 1, \"step\": \"\\ud800\", \"files\": [],"};
   for (const std::string& body : bodies) {
@@ -147,6 +160,8 @@ TEST_F(DamageTest, IsAnyHostileManifestHoweverWellSealed) {
     expect_found("manifest.json", body.substr(0, 200));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Ranks, DamageTest, ::testing::Values(1, 3));
 
 }  // namespace
 }  // namespace praxino

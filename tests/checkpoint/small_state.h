@@ -22,7 +22,7 @@ inline TrainState small_state(int64_t step, int64_t values = 1000) {
   };
   state.files["model"] = {{"a.weight", filled(0.25)}, {"b.weight", filled(0.5)}};
   state.files["ema"] = {{"a.weight", filled(0.75)}};
-  state.files["optimizer-00000-of-00001"] = {{"momentum.a.weight", filled(-1)}};
+  state.files["optimizer"] = {{"momentum.a.weight", filled(-1)}};
   state.state_json = "{\"step\": " + std::to_string(step) + "}\n";
   state.texts["config.yaml"] = "run: {name: r" + std::to_string(step) + "}\n";
   return state;

@@ -40,6 +40,9 @@ TEST_F(CheckpointStoreTest, GivesBackWhatItSaved) {
   EXPECT_THAT(names_in(folder_ / "step-00000200"),
               ElementsAre("config.yaml", "ema.safetensors", "manifest.json", "model.safetensors",
                           "optimizer-00000-of-00001.safetensors", "state.json"));
+  // What one process writes has no layout, so that builds that know of none read it.
+  EXPECT_THAT(read_file(folder_ / "step-00000200" / "manifest.json"),
+              HasSubstr("\"version\": 1,\n \"step\": 200,\n \"files\""));
   const CheckpointStore again(folder_);
   const auto state = again.load_newest();
   ASSERT_TRUE(state.has_value());
@@ -142,6 +145,13 @@ TEST_F(CheckpointStoreTest, NoticesARenamedFolder) {
   store.save(small_state(1));
   fs::rename(store.directory(1), store.directory(2));
   EXPECT_THAT(error_text([&] { store.load(2); }), HasSubstr("step 1"));
+}
+
+TEST_F(CheckpointStoreTest, RefusesTensorNamesThatLookLikeARanksPart) {
+  CheckpointStore store(folder_);
+  TrainState state = small_state(1);
+  state.files["model-00001-of-00002"] = state.files["model"];
+  EXPECT_THROW(store.save(state), c10::Error);
 }
 
 TEST_F(CheckpointStoreTest, RefusesNamesThatLeaveTheFolder) {

@@ -4,6 +4,8 @@
 #include <cstdlib>
 
 #include "end_to_end/training_run.h"
+#include "praxino/base/random.h"
+#include "support/repetitions.h"
 
 namespace praxino::testing {
 namespace {
@@ -72,6 +74,52 @@ TEST_F(RanksTraining, ADeadRankIsNamedAndAllStartAgain) {
   EXPECT_EQ(losses(folder_.path() / "runs/cut"), losses(folder_.path() / "runs/straight"));
   expect_same_state(checkpoint(folder_.path() / "runs/straight", 40),
                     checkpoint(folder_.path() / "runs/cut", 40));
+}
+
+// Every step is saved, so that a save is under way at nearly every moment.
+TEST_F(RanksTraining, ARankKilledAtAnyMomentOfASaveLosesNothing) {
+  const int64_t kills = faults("PRAXINO_KILLS", 3);
+  const std::string steps = "run.steps=" + std::to_string(30 + 10 * kills);
+  ASSERT_EQ(run(2, "straight", {steps}), 0) << log_;
+  const fs::path cut = folder_.path() / "runs/cut";
+  Process process(command(2, "cut", {steps, "checkpoint.every=1"}), folder_.path() / "cut.log");
+  Random random(derive_seed(1, "killed ranks", 0));
+  for (int64_t i = 0; i < kills; ++i) {
+    ASSERT_TRUE(wait_for_checkpoint(cut, 5 + 10 * i)) << process.log();
+    std::this_thread::sleep_for(std::chrono::microseconds(random.integer(100'000)));
+    const std::vector<pid_t> ranks = process.children();
+    if (ranks.size() == 2) kill(ranks[static_cast<size_t>(random.integer(2))], SIGKILL);
+  }
+  EXPECT_EQ(process.wait(), 0) << process.log();
+  EXPECT_EQ(losses(cut), losses(folder_.path() / "runs/straight"));
+  const int64_t last = 30 + 10 * kills;
+  expect_same_state(checkpoint(folder_.path() / "runs/straight", last), checkpoint(cut, last));
+  for (const auto& entry : fs::directory_iterator(cut / "checkpoints")) {
+    EXPECT_TRUE(entry.path().filename().string().starts_with("step-")) << entry.path();
+  }
+}
+
+TEST_F(RanksTraining, ADamagedPartIsNamedAndTheCheckpointBeforeItTaken) {
+  ASSERT_EQ(run(2, "damaged", {"run.steps=16"}), 0) << log_;
+  const fs::path directory = folder_.path() / "runs/damaged";
+  const fs::path part = checkpoint(directory, 16) / "optimizer-00001-of-00002.safetensors";
+  std::string bytes = read_file(part);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write_file_atomic(part, bytes);
+  ASSERT_EQ(run(2, "damaged", {"run.steps=16"}), 0) << log_;
+  EXPECT_NE(log_.find(part.string() + "' has changed since it was written"), std::string::npos)
+      << log_;
+  EXPECT_NE(log_.find("resuming at step 8"), std::string::npos) << log_;
+  fs::remove(checkpoint(directory, 16) / "ema-00000-of-00002.safetensors");
+  ASSERT_EQ(run(0, "damaged", {"run.steps=16"}), 0) << log_;
+  EXPECT_NE(log_.find("ema-00000-of-00002.safetensors' is missing"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("resuming at step 8"), std::string::npos) << log_;
+}
+
+TEST_F(RanksTraining, TheirCheckpointIsEvaluatedByOneProcess) {
+  ASSERT_EQ(run(2, "shared", {"run.steps=8"}), 0) << log_;
+  Process process({"eval", (folder_.path() / "runs/shared").string()}, folder_.path() / "eval.log");
+  EXPECT_EQ(process.wait(), 0) << process.log();
 }
 
 TEST_F(RanksTraining, AHungRankIsNamedAndAllStartAgain) {

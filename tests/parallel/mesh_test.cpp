@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <latch>
 #include <thread>
 
 #include "support/error_text.h"
@@ -73,6 +74,34 @@ TEST(Mesh, JoinsThroughAStoreThatTheLauncherHosts) {
       EXPECT_EQ(one.item<double>(), 3);
     });
   }
+}
+
+// A thread that saves must not wait for hours for a rank that hangs: the process would not end.
+TEST(Mesh, WaitsInTheBackgroundUntilACollectiveFails) {
+  const StoreServer server;
+  std::latch done(1);
+  std::string told;
+  const auto run = [&](int64_t rank) {
+    const Launch launch{.rank = rank,
+                        .ranks = 2,
+                        .local_rank = rank,
+                        .local_ranks = 2,
+                        .address = "127.0.0.1",
+                        .port = server.port(),
+                        .agent_store = true};
+    const auto mesh = Mesh::join(launch, {.shape = {.data = 2}, .silence_seconds = 0.3});
+    if (rank == 1) return done.wait();  // hangs
+    {
+      const std::jthread saves(
+          [&] { told = testing::error_text([&] { mesh->background().all_gather_text("x"); }); });
+      const at::Tensor one = at::full({1}, 1.0);
+      EXPECT_NE(testing::error_text([&] { mesh->data().all_reduce(one).wait(); }), "(no error)");
+    }
+    done.count_down();
+  };
+  { const std::jthread first(run, 0), second(run, 1); }
+  EXPECT_THAT(told, HasSubstr("of the group 'background'"));
+  EXPECT_THAT(told, HasSubstr("another collective has failed"));
 }
 
 TEST(Mesh, JoinsGpusOverNccl) {

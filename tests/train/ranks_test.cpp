@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <thread>
+
 #include "praxino/base/error.h"
 #include "praxino/base/signals.h"
 #include "support/error_text.h"
@@ -73,12 +76,33 @@ TEST(Ranks, AgreeOnTheFirstOnesNumberAndOnTheMoment) {
         {.stop = ranks.data_rank() == 1 ? 143 : 0, .elapsed = ranks.first() ? 5.5 : 900});
     EXPECT_EQ(ranks.moment().stop, 143);
     EXPECT_EQ(ranks.moment().elapsed, 5.5);
+    EXPECT_FALSE(ranks.moment().save_failed);
+    ranks.exchange({.save_failed = ranks.data_rank() == 2});
+    EXPECT_TRUE(ranks.moment().save_failed);
     std::vector<at::Tensor> scalars = {at::full({}, static_cast<double>(ranks.data_rank())),
                                        at::full({}, 4.0)};
     ranks.average(scalars);
     EXPECT_EQ(scalars[0].item<double>(), 1);
     EXPECT_EQ(scalars[1].item<double>(), 4);
   });
+}
+
+TEST(Ranks, SaveAsAGroupBesideWhatTheyDoTogether) {
+  on_ranks(3, [](Ranks& ranks) {
+    const SaveGroup group = ranks.save_group();
+    EXPECT_EQ(group.rank, ranks.data_rank());
+    EXPECT_EQ(group.ranks, 3);
+    // The first rank comes last: meanwhile the others go on with collectives of their own.
+    std::vector<std::string> texts;
+    const auto tell = [&] { texts = group.exchange(std::to_string(group.rank)); };
+    std::optional<std::jthread> beside;
+    if (!ranks.first()) beside.emplace(tell);
+    EXPECT_EQ(ranks.sum(1), 3);
+    if (ranks.first()) tell();
+    beside.reset();
+    EXPECT_THAT(texts, ::testing::ElementsAre("0", "1", "2"));
+  });
+  EXPECT_EQ(Ranks(nullptr).save_group().ranks, 1);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 // Checkpoints that training does not wait for.
 
+#include <atomic>
 #include <cstdint>
 #include <future>
 
@@ -11,7 +12,8 @@ namespace praxino {
 /// Saves on a thread of its own. Training waits only while a state is copied to host memory, which
 /// is kept from save to save: one more copy of everything that a checkpoint holds (page-locked
 /// where the state lies on a GPU). One save at a time: the next waits for the one before. All
-/// functions are for one thread; the store belongs to this object meanwhile.
+/// functions are for one thread; the store belongs to this object meanwhile. Of several ranks each
+/// has one, and all call begin() and finish() in the same order.
 class BackgroundSaves {
  public:
   /// Borrows the store.
@@ -27,6 +29,9 @@ class BackgroundSaves {
   /// Throws what a save that has ended meanwhile ran into; waits for nothing. Cheap: call it every
   /// step.
   void check();
+  /// Whether the save under way has run into something that finish() will throw. Cheap, and what
+  /// several ranks can agree on: they learn of it at different moments.
+  bool failed() const { return failed_; }
   /// Waits for the save under way and throws what it ran into.
   void finish();
   /// Step of the newest checkpoint that this object knows to be on disk; -1: none.
@@ -38,6 +43,7 @@ class BackgroundSaves {
   CheckpointStore& store_;
   TrainState copy_;  // belongs to the thread while writing_ is valid
   std::future<void> writing_;
+  std::atomic<bool> failed_ = false;
   int64_t written_step_ = -1;
 };
 

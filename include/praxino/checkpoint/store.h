@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -13,10 +14,9 @@
 
 namespace praxino {
 
-/// All that is needed to go on. `files` name -> tensors: "model", "ema",
-/// "optimizer-00000-of-00001". `state_json` is one JSON object (step, seeds, data position,
-/// configuration hash, counters); `texts` are further small files kept beside ("config.yaml",
-/// "dataset.yaml").
+/// All that is needed to go on. `files` name -> tensors: "model", "ema", "optimizer". `state_json`
+/// is one JSON object (step, seeds, data position, configuration hash, counters); `texts` are
+/// further small files kept beside ("config.yaml", "dataset.yaml").
 struct TrainState {
   int64_t step = 0;
   std::map<std::string, NamedTensors> files;
@@ -30,19 +30,35 @@ std::vector<int64_t> checkpoint_steps(const std::filesystem::path& folder);
 /// Where the checkpoint of a step lies: folder/step-00000200.
 std::filesystem::path checkpoint_directory(const std::filesystem::path& folder, int64_t step);
 
-/// `checkpoints/` of one run. Not thread-safe; one process writes, others may read meanwhile.
+/// The ranks that write one checkpoint together, into a folder that all of them see.
+struct SaveGroup {
+  int64_t rank = 0;
+  int64_t ranks = 1;
+  /// The texts of all ranks, by rank, once every rank has called it. Throws praxino::Error where a
+  /// rank is gone. It is called by the thread that saves and by no other. A group of one needs
+  /// none.
+  std::function<std::vector<std::string>(const std::string&)> exchange = {};
+};
+
+/// `checkpoints/` of one run. Not thread-safe; one group of ranks writes, others may read
+/// meanwhile.
 class CheckpointStore {
  public:
-  /// Creates the folder when needed, removes what a torn save left behind (".tmp-*") and puts back
-  /// a checkpoint that a torn replacement had moved aside (".old-*"). Leaves alone what a living
-  /// process is writing at this moment.
-  explicit CheckpointStore(std::filesystem::path folder, int64_t keep = 3);
+  /// Creates the folder when needed. Rank 0 removes what a torn save left behind (".tmp-*") and
+  /// puts back a checkpoint that a torn replacement had moved aside (".old-*"), but leaves alone
+  /// what a living process is writing at this moment.
+  explicit CheckpointStore(std::filesystem::path folder, int64_t keep = 3, SaveGroup group = {});
 
   /// Writes step-%08d: all files, each synced, manifest.json last, folder synced, one rename,
   /// parent synced. An existing directory of that step is replaced in the same careful way. Then
   /// deletes the oldest beyond `keep`, but never the newest one that verifies, nor the one just
   /// written. On any error the older checkpoints are untouched and nothing half-written has the
   /// name. Tensors may be on any device; those elsewhere are copied to the CPU a file at a time.
+  ///
+  /// Of several ranks every one calls it, with its own share of the tensors, each of which one
+  /// rank alone has, under the same names in `files`; step is the same, and the texts are those of
+  /// rank 0. When all ranks have written and synced their files, rank 0 renames. Returns when it
+  /// has, or throws on every rank, naming the ranks that failed and why.
   void save(const TrainState& state);
 
   /// Steps of the checkpoints present, ascending (by name; not verified).
@@ -62,12 +78,18 @@ class CheckpointStore {
 
   std::filesystem::path folder_;
   int64_t keep_;
+  SaveGroup group_;
 };
 
 /// Names every file of a checkpoint directory that is missing, of the wrong size or hash, and what
 /// is wrong with it; empty: whole. Files that the manifest does not list are never read.
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& directory);
-/// Loads one checkpoint directory, verified. Tensors are CPU copies that own their memory.
+/// Loads one checkpoint directory, verified, however many ranks wrote it. Tensors are CPU copies
+/// that own their memory.
 TrainState load_checkpoint(const std::filesystem::path& directory);
+/// The tensors that TrainState::files calls `name`, from a directory that was verified already;
+/// nothing where it has none.
+std::optional<NamedTensors> load_checkpoint_file(const std::filesystem::path& directory,
+                                                 const std::string& name);
 
 }  // namespace praxino

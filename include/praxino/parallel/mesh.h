@@ -71,6 +71,9 @@ class Mesh {
 
   /// All ranks, for tensors on the CPU (Gloo) whatever the device: host-side decisions.
   const Communicator& world() const;
+  /// The same ranks once more, for one thread beside the one that trains. What waits here gives up
+  /// when a collective of another group has failed.
+  const Communicator& background() const;
   /// The ranks that differ from this one on that axis alone.
   const Communicator& data() const;
   const Communicator& context() const;

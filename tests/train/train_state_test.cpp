@@ -1,0 +1,156 @@
+// What one layout of ranks saves, any other loads: weights, moments and averages to the bit.
+#include "train/train_state.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "praxino/base/file.h"
+#include "praxino/checkpoint/store.h"
+#include "support/temporary_folder.h"
+#include "support/tensors.h"
+#include "train/sharded_model.h"
+
+namespace praxino {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kStep = 5;
+
+RunConfig small_config() {
+  RunConfig config;
+  config.data.size = {16, 16};
+  config.model.width = 32;
+  config.model.depth = 2;
+  config.model.heads = 2;
+  config.model.time_every = 2;
+  config.optim.ema = 0.99;
+  return config;
+}
+
+/// One rank's world, optimizer and averages; `mesh` is nothing for one process.
+struct Rank {
+  explicit Rank(std::shared_ptr<const Mesh> mesh)
+      : ranks(std::move(mesh)), world(build_world(small_config(), {})) {
+    const RunConfig config = small_config();
+    if (ranks.several()) {
+      sharded.emplace(world.model->parameters(), config.parallel, ranks);
+    }
+    ema.emplace(config.optim.ema, own());
+    optimizer = make_optimizer(config.optim, own(),
+                               sharded ? sharded->sum_over_ranks() : SumOverRanks(), &*ema);
+  }
+  const Parameters& own() { return sharded ? sharded->own() : world.model->parameters(); }
+  TrainParts parts() { return {world, own(), *optimizer, *ema}; }
+  void load(const fs::path& folder) {
+    EXPECT_EQ(
+        restore_state(CheckpointStore(folder, 3, ranks.save_group()).load(kStep), parts()).step,
+        kStep);
+  }
+  void save(const fs::path& folder) {
+    CheckpointStore(folder, 3, ranks.save_group())
+        .save(capture_state(parts(), {.step = kStep, .loader = {}}, ranks.first()));
+  }
+
+  Ranks ranks;
+  World world;
+  std::optional<ShardedModel> sharded;
+  std::optional<Ema> ema;
+  std::unique_ptr<Optimizer> optimizer;
+};
+
+void on_ranks(int64_t count, const std::function<void(Rank&)>& run) {
+  if (count == 1) {
+    Rank alone(nullptr);
+    return run(alone);
+  }
+  run_as_threads({.data = count}, [&](Mesh& mesh) {
+    Rank rank(std::shared_ptr<const Mesh>(&mesh, [](const Mesh*) {}));
+    run(rank);
+  });
+}
+
+/// Every tensor another random one, so that none can stand in for another.
+void scramble(const NamedTensors& tensors, uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : tensors) {
+    at::Tensor values = tensor;
+    values.copy_(tensor.dim() == 0 ? at::full({}, 7.0) : testing::normal(tensor.sizes(), ++seed));
+  }
+}
+
+void expect_same(const NamedTensors& got, const NamedTensors& want, const std::string& what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  std::map<std::string, at::Tensor> by_name(got.begin(), got.end());
+  for (const auto& [name, tensor] : want) {
+    ASSERT_TRUE(by_name.contains(name)) << what << ": " << name;
+    EXPECT_TRUE(by_name.at(name).equal(tensor)) << what << ": " << name;
+  }
+}
+
+TEST(TrainState, GoesFromAnyLayoutToAnyOtherToTheBit) {
+  const testing::TemporaryFolder folder;
+  const fs::path first = folder / "first";
+  on_ranks(1, [&](Rank& rank) {
+    const TrainState state = capture_state(rank.parts(), {.loader = {}}, true);
+    uint64_t seed = 0;
+    for (const auto& [name, tensors] : state.files) scramble(tensors, seed += 1000);
+    rank.save(first);
+  });
+  const TrainState want = load_checkpoint(checkpoint_directory(first, kStep));
+  EXPECT_EQ(want.files.size(), 3U);
+  fs::path from = first;
+  int64_t hop = 0;
+  for (const int64_t ranks : {4, 2, 1, 4, 3, 1}) {
+    const fs::path to = folder / std::to_string(++hop);
+    on_ranks(ranks, [&](Rank& rank) {
+      rank.load(from);
+      // Every rank has all weights, whoever keeps their moments.
+      NamedTensors weights;
+      for (const Parameter& p : rank.world.model->parameters().all()) {
+        weights.emplace_back(p.name, p.value.detach());
+      }
+      expect_same(weights, want.files.at("model"), "weights of a rank");
+      rank.save(to);
+    });
+    const TrainState got = load_checkpoint(checkpoint_directory(to, kStep));
+    for (const auto& [name, tensors] : want.files) {
+      expect_same(got.files.at(name), tensors, name + " of " + std::to_string(ranks) + " ranks");
+    }
+    from = to;
+  }
+  // Back in one process the files are the same bytes.
+  for (const char* name :
+       {"model.safetensors", "ema.safetensors", "optimizer-00000-of-00001.safetensors"}) {
+    EXPECT_EQ(read_file(checkpoint_directory(from, kStep) / name),
+              read_file(checkpoint_directory(first, kStep) / name));
+  }
+}
+
+TEST(TrainState, ARankWritesItsShareAndTheFirstWhatAllHave) {
+  std::mutex mutex;
+  int64_t all = 0, most = 0, counters = 0;
+  on_ranks(4, [&](Rank& rank) {
+    const TrainState state = capture_state(rank.parts(), {.loader = {}}, rank.ranks.first());
+    const std::lock_guard lock(mutex);
+    int64_t bytes = 0;
+    for (const auto& [name, tensors] : state.files) {
+      for (const auto& [key, tensor] : tensors) {
+        bytes += static_cast<int64_t>(tensor.nbytes());
+        counters += tensor.dim() == 0 ? 1 : 0;
+      }
+    }
+    all += bytes;
+    most = std::max(most, bytes);
+  });
+  EXPECT_EQ(counters, 2);  // steps of the optimizer, updates of the averages
+  EXPECT_LE(most, 0.4 * static_cast<double>(all));
+}
+
+}  // namespace
+}  // namespace praxino
