@@ -1,5 +1,7 @@
 #include "kernels/frame_attention_hopper.h"
 
+#include <algorithm>
+
 #include "kernels/frame_attention_hopper.cuh"
 
 namespace praxino::kernels {
@@ -7,106 +9,210 @@ namespace {
 
 using namespace device;
 
-constexpr int kKeys = 128;  // of a tile
+// How heads of a width are worked on: by so many warpgroups of 64 queries each, `kOfKeys` keys at a
+// time, with so many tiles of keys, and of values, on their way.
+template <int kOfWidth, int kOfWorkers, int kOfKeys, int kOfStages, int kOfRegisters>
+struct Tiles {
+  static constexpr int kWidth = kOfWidth;
+  static constexpr int kWorkers = kOfWorkers;
+  static constexpr int kRows = kWorkers * kTileRows;
+  static constexpr int kKeys = kOfKeys;
+  static constexpr int kStages = kOfStages;
+  static constexpr int kThreads = kLoaders + kWorkers * kWarpgroup;
+  static constexpr int kLoaderRegisters = kWorkers == 2 ? 24 : 32;
+  static constexpr int kWorkerRegisters = kOfRegisters;
+  // What the block begins with, which is what it can hand over.
+  static constexpr int kRegisters = 65536 / kThreads / 8 * 8;
+  static_assert(kLoaderRegisters + kWorkers * kWorkerRegisters <= kRegisters * (kWorkers + 1));
+};
+constexpr int kSlots = 2;  // of queries: the block's next ones come while it works
 
 struct Forward {
   TileMap q, k, v, out;
   float* lse;
   AttentionShape shape;
+  TileOrder order;
+  TileRounds rounds;
+  uint32_t round_count;
 };
 
+// A place in a ring of kStages, after so many before it.
+template <int kStages>
+struct Place {
+  int stage;
+  uint32_t parity;  // of the round in which it is filled; who fills waits for the other
+  PRAXINO_DEVICE explicit Place(uint32_t before)
+      : stage(static_cast<int>(before % kStages)), parity(before / kStages % 2) {}
+};
+
+// Which queries a slot holds, as it lies in shared memory.
+struct alignas(16) Slot {
+  Words words[3];
+};
+struct InSlot {
+  QueryTile unit;
+  int ends;  // 1: there are no more queries
+  int fills_words;
+};
+PRAXINO_DEVICE void put(Slot* slot, const InSlot& value) {
+  const Slot from = __builtin_bit_cast(Slot, value);
+  PRAXINO_UNROLL
+  for (int i = 0; i < 3; ++i) store_words(slot->words + i, from.words[i], PRAXINO_HERE);
+}
+PRAXINO_DEVICE InSlot get(const Slot* slot) {
+  Slot to;
+  PRAXINO_UNROLL
+  for (int i = 0; i < 3; ++i) to.words[i] = load_words(slot->words + i, PRAXINO_HERE);
+  return __builtin_bit_cast(InSlot, to);
+}
+
 // The block's shared memory. Tiles begin at multiples of kSwizzleBytes.
-template <int kWidth>
+template <class T>
 struct Shared {
-  static constexpr int kTile = tile_bytes(kKeys, kWidth);
+  static constexpr int kQueries = tile_bytes(T::kRows, T::kWidth);
+  static constexpr int kTile = tile_bytes(T::kKeys, T::kWidth);
   char* q;
   char* k;
   char* v;
+  Slot* slots;
   Barrier* q_full;
+  Barrier* q_empty;
   Barrier* k_full;
   Barrier* v_full;
   Barrier* k_empty;
   Barrier* v_empty;
   PRAXINO_DEVICE Shared() {
     q = reinterpret_cast<char*>(shared_floats());
-    k = q + tile_bytes(kWorkerRows, kWidth);
-    v = k + kStages * kTile;
-    q_full = reinterpret_cast<Barrier*>(v + kStages * kTile);
-    k_full = q_full + 1;
-    v_full = k_full + kStages;
-    k_empty = v_full + kStages;
-    v_empty = k_empty + kStages;
+    k = q + kSlots * kQueries;
+    v = k + T::kStages * kTile;
+    q_full = reinterpret_cast<Barrier*>(v + T::kStages * kTile);
+    q_empty = q_full + kSlots;
+    k_full = q_empty + kSlots;
+    v_full = k_full + T::kStages;
+    k_empty = v_full + T::kStages;
+    v_empty = k_empty + T::kStages;
+    slots = reinterpret_cast<Slot*>(v_empty + T::kStages);
   }
-  static constexpr int kBarriers = 1 + 4 * kStages;
-  static constexpr size_t kBytes = size_t{tile_bytes(kWorkerRows, kWidth)} +
-                                   size_t{2 * kStages * kTile} + sizeof(Barrier) * kBarriers;
+  static constexpr int kBarriers = 2 * kSlots + 4 * T::kStages;
+  static constexpr size_t kBytes = size_t{kSlots * kQueries} + size_t{2 * T::kStages * kTile} +
+                                   sizeof(Barrier) * kBarriers + sizeof(Slot) * kSlots;
 };
 
-template <int kWidth>
-PRAXINO_DEVICE void load_all(const Forward& p, const Shared<kWidth>& shared,
-                             const QueryTile& unit) {
+// Keys of a tile before values of the one before, which is the order in which they are used.
+template <class T>
+PRAXINO_DEVICE void load_all(const Forward& p, const Shared<T>& shared) {
   if (thread_index() != 0) return;
-  const int tiles = tiles_of(unit.seen, kKeys);
-  arrive_and_expect(shared.q_full, tile_bytes(kWorkerRows, kWidth));
-  load_rows<kWidth>(shared.q, p.q, kWorkerRows, unit.queries.begin, unit.head, unit.batch,
-                    shared.q_full);
-  for (int index = 0; index < tiles; ++index) {
-    const int stage = index % kStages;
-    const uint32_t before = parity_of(index) ^ 1U;
-    const int token = tile_of(unit.seen, index, kKeys).begin;
-    wait(shared.k_empty + stage, before);
-    arrive_and_expect(shared.k_full + stage, Shared<kWidth>::kTile);
-    load_rows<kWidth>(shared.k + stage * Shared<kWidth>::kTile, p.k, kKeys, token, unit.key_head,
-                      unit.batch, shared.k_full + stage);
-    wait(shared.v_empty + stage, before);
-    arrive_and_expect(shared.v_full + stage, Shared<kWidth>::kTile);
-    load_rows<kWidth>(shared.v + stage * Shared<kWidth>::kTile, p.v, kKeys, token, unit.key_head,
-                      unit.batch, shared.v_full + stage);
+  constexpr int kTile = Shared<T>::kTile;
+  uint32_t tiles = 0, taken = 0;  // of keys, of queries, so far
+  int token = 0, key_head = 0, batch = 0;
+  const auto load_values = [&] {
+    const Place<T::kStages> at(tiles - 1);
+    wait(shared.v_empty + at.stage, at.parity ^ 1U);
+    arrive_and_expect(shared.v_full + at.stage, kTile);
+    load_rows<T::kWidth>(shared.v + at.stage * kTile, p.v, T::kKeys, token, key_head, batch,
+                         shared.v_full + at.stage);
+  };
+  for (uint32_t round = 0; round < p.round_count; ++round) {
+    const int64_t number = p.rounds.unit(block_index(), round);
+    if (number < 0) continue;
+    const QueryTile unit = query_tile<T::kRows>(p.shape, p.order.unit(number));
+    const Place<kSlots> slot(taken++);
+    wait(shared.q_empty + slot.stage, slot.parity ^ 1U);
+    put(shared.slots + slot.stage, {unit, 0, 0});
+    arrive_and_expect(shared.q_full + slot.stage, Shared<T>::kQueries);
+    load_rows<T::kWidth>(shared.q + slot.stage * Shared<T>::kQueries, p.q, T::kRows,
+                         unit.queries.begin, unit.head, unit.batch, shared.q_full + slot.stage);
+    const int count = tiles_of(unit.seen, T::kKeys);
+    for (int index = 0; index < count; ++index) {
+      const Place<T::kStages> at(tiles);
+      const int next = tile_of(unit.seen, index, T::kKeys).begin;
+      wait(shared.k_empty + at.stage, at.parity ^ 1U);
+      arrive_and_expect(shared.k_full + at.stage, kTile);
+      load_rows<T::kWidth>(shared.k + at.stage * kTile, p.k, T::kKeys, next, unit.key_head,
+                           unit.batch, shared.k_full + at.stage);
+      if (tiles > 0) load_values();
+      ++tiles;
+      token = next;
+      key_head = unit.key_head;
+      batch = unit.batch;
+    }
   }
+  if (tiles > 0) load_values();
+  const Place<kSlots> slot(taken);
+  wait(shared.q_empty + slot.stage, slot.parity ^ 1U);
+  put(shared.slots + slot.stage, {{}, 1, 0});
+  arrive(shared.q_full + slot.stage);
 }
 
 // Of the two rows of which a thread has a part.
 struct Rows {
-  Ranges seen[2];
   float best[2] = {kMinusInfinity,
                    kMinusInfinity};  // what weights are relative to, at most 2^8 below the best
   float sum[2] = {0, 0};             // of what this thread has seen
 };
 
-PRAXINO_DEVICE void hide(Accumulator<kKeys>& s, const Rows& rows, const Range& keys, int lane) {
+// Queries begin at `first`.
+template <int kKeys>
+PRAXINO_DEVICE void hide(Accumulator<kKeys>& s, const FrameMask& mask, int first, const Range& keys,
+                         int lane) {
   PRAXINO_UNROLL
-  for (int i = 0; i < kKeys / 2; ++i) {
-    const int key = keys.begin + warpgroup_d(lane, i).column;
-    if (key >= keys.end || !rows.seen[i / 2 % 2].has(key)) s.v[i] = kMinusInfinity;
+  for (int half = 0; half < 2; ++half) {
+    const FragmentSpot spot = warpgroup_d(lane, 2 * half);
+    const int query = first + spot.row, begin = keys.begin + spot.column;
+    const Ranges seen = mask.keys_of({query, query + 1});
+    const int sunk = smaller(seen.sinks.end, keys.end) - begin;
+    const int from = seen.near.begin - begin;
+    const int to = larger(smaller(seen.near.end, keys.end) - begin, from);
+    PRAXINO_UNROLL
+    for (int i = 2 * half; i < kKeys / 2; i += 4) {
+      PRAXINO_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        const int column = warpgroup_d(0, i + j).column;
+        const bool near = static_cast<unsigned>(column - from) < static_cast<unsigned>(to - from);
+        if (!(near | (column < sunk))) s.v[i + j] = kMinusInfinity;
+      }
+    }
   }
 }
 
 // Scores become weights; `shrink` is what brings earlier results to the same base. The base of a
 // row changes only where the best score has grown by more than a factor 2^8 of its weight.
+template <int kKeys>
 PRAXINO_DEVICE void weigh(Accumulator<kKeys>& s, Rows& rows, float (&shrink)[2], float scale) {
   constexpr float kSlack = 8;
+  float best[2], other[2];  // two of each kind: short chains of dependent instructions
   PRAXINO_UNROLL
   for (int half = 0; half < 2; ++half) {
-    float best = kMinusInfinity;
-    PRAXINO_UNROLL
-    for (int i = 2 * half; i < kKeys / 2; i += 4) best = fmaxf(best, fmaxf(s.v[i], s.v[i + 1]));
-    best = fmaxf(best, shuffle_xor(best, 1));
-    best = fmaxf(best, shuffle_xor(best, 2));
-    const float before = rows.best[half];
-    const bool grows = best * scale > before * scale + kSlack;
-    rows.best[half] = grows ? best : before;
-    // Of a row that has seen nothing all weights are 0.
-    const float base = rows.best[half] == kMinusInfinity ? 0.0F : rows.best[half] * scale;
-    shrink[half] = grows ? exp2_fast(before * scale - base) : 1.0F;
-    float sum = rows.sum[half] * shrink[half];
-    PRAXINO_UNROLL
-    for (int i = 2 * half; i < kKeys / 2; i += 4) {
-      s.v[i] = exp2_fast(s.v[i] * scale - base);
-      s.v[i + 1] = exp2_fast(s.v[i + 1] * scale - base);
-      sum += s.v[i] + s.v[i + 1];
-    }
-    rows.sum[half] = sum;
+    best[half] = s.v[2 * half];
+    other[half] = s.v[2 * half + 1];
   }
+  PRAXINO_UNROLL
+  for (int i = 4; i < kKeys / 2; i += 2) {
+    best[i / 2 % 2] = fmaxf(best[i / 2 % 2], s.v[i]);
+    other[i / 2 % 2] = fmaxf(other[i / 2 % 2], s.v[i + 1]);
+  }
+  float base[2], sums[2][2];
+  PRAXINO_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    best[half] = fmaxf(best[half], other[half]);
+    best[half] = fmaxf(best[half], shuffle_xor(best[half], 1));
+    best[half] = fmaxf(best[half], shuffle_xor(best[half], 2));
+    const float before = rows.best[half];
+    const bool grows = best[half] * scale > before * scale + kSlack;
+    rows.best[half] = grows ? best[half] : before;
+    // Of a row that has seen nothing all weights are 0.
+    base[half] = rows.best[half] == kMinusInfinity ? 0.0F : rows.best[half] * scale;
+    shrink[half] = grows ? exp2_fast(before * scale - base[half]) : 1.0F;
+    sums[half][0] = rows.sum[half] * shrink[half];
+    sums[half][1] = 0;
+  }
+  PRAXINO_UNROLL
+  for (int i = 0; i < kKeys / 2; ++i) {
+    s.v[i] = exp2_fast(s.v[i] * scale - base[i / 2 % 2]);
+    sums[i / 2 % 2][i % 2] += s.v[i];
+  }
+  PRAXINO_UNROLL
+  for (int half = 0; half < 2; ++half) rows.sum[half] = sums[half][0] + sums[half][1];
 }
 
 template <int kWidth>
@@ -116,11 +222,12 @@ PRAXINO_DEVICE void shrink_rows(Accumulator<kWidth>& out, const float (&shrink)[
   for (int i = 0; i < kWidth / 2; ++i) out.v[i] *= shrink[i / 2 % 2];
 }
 
-// Divides by the sums, and writes results and logarithms.
-template <int kWidth>
-PRAXINO_DEVICE void finish(const Forward& p, const Shared<kWidth>& shared, const QueryTile& unit,
-                           Rows& rows, const Accumulator<kWidth>& out, float scale) {
-  const int worker = thread_index() / kWarpgroup - 1, lane = thread_index() % kWarpgroup;
+// Divides by the sums, writes logarithms, and begins to write results by way of the queries, which
+// no product reads any more.
+template <class T>
+PRAXINO_DEVICE void finish(const Forward& p, char* queries, const QueryTile& unit, int worker,
+                           const Rows& rows, const Accumulator<T::kWidth>& out) {
+  const int lane = thread_index() % kWarpgroup;
   float inverse[2];
   PRAXINO_UNROLL
   for (int half = 0; half < 2; ++half) {
@@ -131,125 +238,200 @@ PRAXINO_DEVICE void finish(const Forward& p, const Shared<kWidth>& shared, const
     const FragmentSpot spot = warpgroup_d(lane, 2 * half);
     const int query = unit.queries.begin + worker * kTileRows + spot.row;
     if (spot.column == 0 && query < p.shape.mask.queries) {
-      const float lse = (rows.best[half] * scale + log2_fast(sum)) * kLn2;
+      const float lse = (rows.best[half] * p.shape.scale * kLog2E + log2_fast(sum)) * kLn2;
       store(p.lse + int64_t{unit.problem} * p.shape.mask.queries + query,
             sum == 0 ? kMinusInfinity : lse);
     }
   }
-  store_rows(out, inverse, shared.q, kWorkerRows, p.out, unit.queries.begin, unit.head, unit.batch);
+  begin_store_rows(out, inverse, queries, T::kRows, p.out, unit.queries.begin, unit.head,
+                   unit.batch);
 }
 
-// Scores of the next tile of keys are under way while the results of this one are, and while its
-// own become weights only those are.
-template <int kWidth>
-PRAXINO_DEVICE void work(const Forward& p, const Shared<kWidth>& shared, const QueryTile& unit) {
-  constexpr int kTile = Shared<kWidth>::kTile, kSteps = kKeys / kTileDepth;
-  const int worker = thread_index() / kWarpgroup - 1, lane = thread_index() % kWarpgroup;
-  const int row = worker * kTileRows, tiles = tiles_of(unit.seen, kKeys);
+// Warpgroups take turns at beginning products: while those of one run, others make weights of their
+// scores. Named barriers behind those of begin_store_rows().
+template <class T>
+PRAXINO_DEVICE void take_turn(int worker) {
+  sync_named(1 + T::kWorkers + worker, 2 * kWarpgroup);
+}
+template <class T>
+PRAXINO_DEVICE void pass_turn(int worker) {
+  const int next = worker == T::kWorkers - 1 ? 0 : worker + 1;
+  arrive_named(1 + T::kWorkers + next, 2 * kWarpgroup);
+}
+
+// Gives back the slot whose results the thread stored last.
+template <class T>
+PRAXINO_DEVICE void release_slot(const Shared<T>& shared, uint32_t taken) {
+  if (taken == 0 || thread_index() % kWarpgroup != 0) return;
+  wait_stores_read<0>();
+  arrive(shared.q_empty + Place<kSlots>(taken - 1).stage);
+}
+
+// One tile of queries, after `taken` others and `before` tiles of keys. Scores of the next tile of
+// keys are under way while the results of this one are, and while its own become weights only those
+// are.
+template <class T>
+PRAXINO_DEVICE void attend(const Forward& p, const Shared<T>& shared, const QueryTile& unit,
+                           int worker, uint32_t taken, uint32_t before) {
+  constexpr int kTile = Shared<T>::kTile, kSteps = T::kKeys / kTileDepth;
+  using At = Place<T::kStages>;
+  const int lane = thread_index() % kWarpgroup;
+  const int row = worker * kTileRows, tiles = tiles_of(unit.seen, T::kKeys);
   const float scale = p.shape.scale * kLog2E;
   const FrameMask& mask = p.shape.mask;
-  const Range own{unit.queries.begin + row,
-                  smaller(unit.queries.begin + row + kTileRows, mask.queries)};
+  char* const queries = shared.q + Place<kSlots>(taken).stage * Shared<T>::kQueries;
   Rows rows;
-  PRAXINO_UNROLL
-  for (int half = 0; half < 2; ++half) {
-    const int query = own.begin + warpgroup_d(lane, 2 * half).row;
-    rows.seen[half] = mask.keys_of({query, query + 1});
-  }
-  Accumulator<kWidth> out;
+  Accumulator<T::kWidth> out;
   clear(out);
-  Accumulator<kKeys> s;
+  if (tiles == 0) {
+    release_slot(shared, taken);
+    finish<T>(p, queries, unit, worker, rows, out);
+    return;
+  }
+  Accumulator<T::kKeys> s;
   FragmentA weights[kSteps];
   float shrink[2];
+  At keys(before);
+  wait(shared.k_full + keys.stage, keys.parity);
+  fence_products(s);
+  multiply_rows<T::kWidth>(s, queries, T::kRows, row, shared.k + keys.stage * kTile);
+  commit_products();
+  release_slot(shared, taken);
+  const int first = unit.queries.begin + row;
+  const Ranges seen_by_all = mask.keys_of_all({first, smaller(first + kTileRows, mask.queries)});
   const auto weigh_tile = [&](int index) {
-    const Range keys = tile_of(unit.seen, index, kKeys);
-    if (keys.size() < kKeys || !mask.full(own, keys)) hide(s, rows, keys, lane);
+    const Range range = tile_of(unit.seen, index, T::kKeys);
+    if (range.size() < T::kKeys || !seen_by_all.covers(range)) hide(s, mask, first, range, lane);
     weigh(s, rows, shrink, scale);
   };
-  wait(shared.q_full, 0);
-  if (tiles > 0) {
-    wait(shared.k_full, 0);
-    fence_products(s);
-    multiply_rows<kWidth>(s, shared.q, kWorkerRows, row, shared.k);
+  wait_products<0>(s);
+  release(shared.k_empty + keys.stage);
+  weigh_tile(0);
+  PRAXINO_UNROLL
+  for (int step = 0; step < kSteps; ++step) weights[step] = as_operand(s, step);
+  PRAXINO_NO_UNROLL
+  for (int index = 1; index < tiles; ++index) {
+    const At values = keys;
+    keys = At(before + static_cast<uint32_t>(index));
+    wait(shared.k_full + keys.stage, keys.parity);
+    wait(shared.v_full + values.stage, values.parity);
+    take_turn<T>(worker);
+    fence_products(s, out, weights);
+    multiply_rows<T::kWidth>(s, queries, T::kRows, row, shared.k + keys.stage * kTile);
     commit_products();
-    wait_products<0>(s);
-    release(shared.k_empty);
-    weigh_tile(0);
+    add_product<T::kWidth, kSteps>(out, weights, shared.v + values.stage * kTile);
+    commit_products();
+    pass_turn<T>(worker);
+    wait_products<1>(s);
+    release(shared.k_empty + keys.stage);
+    weigh_tile(index);
+    wait_products<0>(out, weights);
+    release(shared.v_empty + values.stage);
+    shrink_rows(out, shrink);
     PRAXINO_UNROLL
     for (int step = 0; step < kSteps; ++step) weights[step] = as_operand(s, step);
-    PRAXINO_NO_UNROLL
-    for (int index = 1; index < tiles; ++index) {
-      const int stage = index % kStages, last = (index - 1) % kStages;
-      wait(shared.k_full + stage, parity_of(index));
-      wait(shared.v_full + last, parity_of(index - 1));
-      fence_products(s, out, weights);
-      multiply_rows<kWidth>(s, shared.q, kWorkerRows, row, shared.k + stage * kTile);
-      commit_products();
-      add_product<kWidth, kSteps>(out, weights, shared.v + last * kTile);
-      commit_products();
-      wait_products<1>(s);
-      release(shared.k_empty + stage);
-      weigh_tile(index);
-      wait_products<0>(out, weights);
-      release(shared.v_empty + last);
-      shrink_rows(out, shrink);
-      PRAXINO_UNROLL
-      for (int step = 0; step < kSteps; ++step) weights[step] = as_operand(s, step);
-    }
-    const int last = (tiles - 1) % kStages;
-    wait(shared.v_full + last, parity_of(tiles - 1));
-    fence_products(out, weights);
-    add_product<kWidth, kSteps>(out, weights, shared.v + last * kTile);
-    commit_products();
-    wait_products<0>(out, weights);
   }
-  finish(p, shared, unit, rows, out, scale);
+  wait(shared.v_full + keys.stage, keys.parity);
+  fence_products(out, weights);
+  add_product<T::kWidth, kSteps>(out, weights, shared.v + keys.stage * kTile);
+  commit_products();
+  wait_products<0>(out, weights);
+  release(shared.v_empty + keys.stage);
+  finish<T>(p, queries, unit, worker, rows, out);
 }
 
-template <int kWidth>
-PRAXINO_KERNEL(kHopperThreads, 1)
+template <class T>
+PRAXINO_DEVICE void work(const Forward& p, const Shared<T>& shared) {
+  // Of the whole warp, as the compiler sees by this.
+  const int worker = uniform(thread_index() / kWarpgroup - 1);
+  if (worker == T::kWorkers - 1) pass_turn<T>(worker);
+  uint32_t tiles = 0;
+  PRAXINO_NO_UNROLL
+  for (uint32_t taken = 0;; ++taken) {
+    const Place<kSlots> slot(taken);
+    wait(shared.q_full + slot.stage, slot.parity);
+    const InSlot next = get(shared.slots + slot.stage);
+    if (next.ends != 0) break;
+    attend<T>(p, shared, next.unit, worker, taken, tiles);
+    tiles += static_cast<uint32_t>(tiles_of(next.unit.seen, T::kKeys));
+  }
+  // The block's memory lives as long as it does.
+  if (thread_index() % kWarpgroup == 0) wait_stores_read<0>();
+}
+
+template <class T>
+PRAXINO_KERNEL(T::kThreads, 1)
 frame_attention_hopper_kernel(PRAXINO_PARAMETERS Forward p) {
 #if PRAXINO_HAS_WARPGROUPS
-  const Shared<kWidth> shared;
-  const QueryTile unit = query_tile<kWorkerRows>(p.shape);
+  const Shared<T> shared;
   const auto init = [&] {
-    init_barrier(shared.q_full, 1);
-    init_ring(shared.k_full, 1, shared.k_empty);
-    init_ring(shared.v_full, 1, shared.v_empty);
+    for (int slot = 0; slot < kSlots; ++slot) {
+      init_barrier(shared.q_full + slot, 1);
+      init_barrier(shared.q_empty + slot, T::kWorkers);
+    }
+    for (int stage = 0; stage < T::kStages; ++stage) {
+      init_barrier(shared.k_full + stage, 1);
+      init_barrier(shared.v_full + stage, 1);
+      init_barrier(shared.k_empty + stage, 4 * T::kWorkers);
+      init_barrier(shared.v_empty + stage, 4 * T::kWorkers);
+    }
   };
-  take_roles(
-      init, [&] { load_all<kWidth>(p, shared, unit); }, [&] { work<kWidth>(p, shared, unit); });
+  take_roles<T::kLoaderRegisters, T::kWorkerRegisters>(
+      init, [&] { load_all<T>(p, shared); }, [&] { work<T>(p, shared); });
 #else
   __trap();
 #endif
 }
 
-template <int kWidth>
-Status launch_width(const FrameAttention& p, Stream stream) {
+template <class T>
+Status launch_tiles(const FrameAttention& p, Stream stream) {
   const AttentionShape& s = p.shape;
-  const int64_t blocks = queries_order(s, kWorkerRows).blocks();
-  if (blocks == 0) return {};
-  if (blocks > INT32_MAX || s.mask.keys == 0) return kRefused;
-  Forward f{.q = {}, .k = {}, .v = {}, .out = {}, .lse = p.lse, .shape = s};
+  TileOrder order = queries_order(s, T::kRows);
+  if (order.blocks() == 0) return {};
+  if (order.blocks() > INT32_MAX || s.mask.keys == 0) return kRefused;
+  // Tiles of one frame are equally long: those that read the same keys run side by side. Of others,
+  // spans are long, for the sake of their last round.
+  const bool equal = s.mask.frame_of_query(0) == s.mask.frame_of_query(s.mask.queries - 1);
+  order.group = equal ? s.shared_by() : std::max(order.group, 16 * s.shared_by());
+  const int64_t span = equal ? order.blocks() : std::min(order.group, order.problems) * order.tiles;
+  Forward f{.q = {},
+            .k = {},
+            .v = {},
+            .out = {},
+            .lse = p.lse,
+            .shape = s,
+            .order = order,
+            .rounds = {},
+            .round_count = 0};
   const Status made[] = {
-      make_head_map(f.q, p.q.data, p.q.strides, s, s.mask.queries, s.heads, kWorkerRows),
-      make_head_map(f.k, p.k.data, p.k.strides, s, s.mask.keys, s.key_heads, kKeys),
-      make_head_map(f.v, p.v.data, p.v.strides, s, s.mask.keys, s.key_heads, kKeys),
+      make_head_map(f.q, p.q.data, p.q.strides, s, s.mask.queries, s.heads, T::kRows),
+      make_head_map(f.k, p.k.data, p.k.strides, s, s.mask.keys, s.key_heads, T::kKeys),
+      make_head_map(f.v, p.v.data, p.v.strides, s, s.mask.keys, s.key_heads, T::kKeys),
       make_head_map(f.out, p.out.data, p.out.strides, s, s.mask.queries, s.heads, kTileRows)};
   for (const Status& status : made) {
     if (!status.ok()) return status;
   }
-  return launch(frame_attention_hopper_kernel<kWidth>,
-                {"frame_attention_hopper", blocks, kHopperThreads, Shared<kWidth>::kBytes}, f,
-                stream);
+  const int64_t blocks = std::min<int64_t>(order.blocks(), multiprocessors());
+  f.rounds = {.units = order.blocks(), .span = span, .blocks = blocks};
+  f.round_count = f.rounds.rounds();
+  return launch(frame_attention_hopper_kernel<T>,
+                {"frame_attention_hopper", blocks, T::kThreads, Shared<T>::kBytes}, f, stream);
 }
+
+// At width 64 weights of scores take as long as products: more warps, of fewer registers, hide more
+// of them. Few queries leave none without work.
+using Tiles128 = Tiles<128, 2, 128, 2, 240>;
+using Tiles64 = Tiles<64, 4, 64, 6, 112>;
+using Tiles64Few = Tiles<64, 2, 128, 4, 240>;
 
 }  // namespace
 
 Status launch_frame_attention_hopper(const FrameAttention& p, Stream stream) {
   if (!in_range(p.shape) || p.norm.query_gain != nullptr) return kRefused;
   if (!readable(p.q) || !readable(p.k) || !readable(p.v) || !readable(p.out)) return kRefused;
-  return p.shape.width == 64 ? launch_width<64>(p, stream) : launch_width<128>(p, stream);
+  if (p.shape.width == 128) return launch_tiles<Tiles128>(p, stream);
+  if (p.shape.mask.queries <= Tiles64Few::kRows) return launch_tiles<Tiles64Few>(p, stream);
+  return launch_tiles<Tiles64>(p, stream);
 }
 
 }  // namespace praxino::kernels

@@ -81,11 +81,11 @@ PRAXINO_DEVICE void clear(Accumulator<N>& d) {
 
 /// Writes the warpgroup's rows, scaled by row (two of each thread), by way of its rows of a tile
 /// that it alone reads, and that none of its products reads any more. Rows outside of the tensor
-/// are left out. The thread that stored waits until the tile has been read.
+/// are left out. The warpgroup's first thread stores, as one group.
 template <int kWidth>
-PRAXINO_DEVICE void store_rows(const Accumulator<kWidth>& d, const float (&factor)[2], char* tile,
-                               int rows, const TileMap& map, int token, int head, int batch,
-                               Site site = PRAXINO_HERE) {
+PRAXINO_DEVICE void begin_store_rows(const Accumulator<kWidth>& d, const float (&factor)[2],
+                                     char* tile, int rows, const TileMap& map, int token, int head,
+                                     int batch, Site site = PRAXINO_HERE) {
   const int worker = thread_index() / kWarpgroup - 1, lane = thread_index() % kWarpgroup;
   const int row = worker * kTileRows;
   sync_named(1 + worker, kWarpgroup, site);  // the products of all four warps have read it
@@ -105,8 +105,16 @@ PRAXINO_DEVICE void store_rows(const Accumulator<kWidth>& d, const float (&facto
                     tile + boxed_offset(row, column, rows), site);
     }
     commit_stores();
-    wait_stores_read<0>(site);
   }
+}
+
+/// The same; the thread that stored waits until the tile has been read.
+template <int kWidth>
+PRAXINO_DEVICE void store_rows(const Accumulator<kWidth>& d, const float (&factor)[2], char* tile,
+                               int rows, const TileMap& map, int token, int head, int batch,
+                               Site site = PRAXINO_HERE) {
+  begin_store_rows(d, factor, tile, rows, map, token, head, batch, site);
+  if (thread_index() % kWarpgroup == 0) wait_stores_read<0>(site);
 }
 
 /// One arrival a warp, for all that its lanes have read.
@@ -128,7 +136,8 @@ PRAXINO_DEVICE void init_ring(Barrier* full, int arrivals, Barrier* empty) {
 
 /// The block's warpgroups go their ways, each with its share of registers. `init`, by one thread,
 /// initialises barriers before.
-template <class Init, class Load, class Work>
+template <int kOfLoader = kLoaderRegisters, int kOfWorker = kWorkerRegisters, class Init,
+          class Load, class Work>
 PRAXINO_DEVICE void take_roles(Init init, Load load, Work work) {
   if (thread_index() == 0) {
     init();
@@ -136,10 +145,10 @@ PRAXINO_DEVICE void take_roles(Init init, Load load, Work work) {
   }
   sync_block();
   if (thread_index() < kLoaders) {
-    give_back_registers<kLoaderRegisters>();
+    give_back_registers<kOfLoader>();
     load();
   } else {
-    take_registers<kWorkerRegisters>();
+    take_registers<kOfWorker>();
     work();
   }
 }

@@ -206,14 +206,17 @@ struct QueryTile {
   Ranges seen;  // keys
 };
 template <int kQueries>
-PRAXINO_DEVICE QueryTile query_tile(const AttentionShape& shape) {
-  const TileOrder::Unit unit = queries_order(shape, kQueries).unit(block_index());
+PRAXINO_DEVICE QueryTile query_tile(const AttentionShape& shape, const TileOrder::Unit& unit) {
   const int heads = static_cast<int>(shape.heads), problem = static_cast<int>(unit.problem);
+  const int shared_by = heads / static_cast<int>(shape.key_heads);
   const int head = problem % heads, first = static_cast<int>(unit.tile) * kQueries;
   const Range queries{first, smaller(first + kQueries, shape.mask.queries)};
-  return {problem, problem / heads,
-          head,    head / static_cast<int>(shape.shared_by()),
-          queries, shape.mask.keys_of(queries)};
+  return {problem, problem / heads, head, head / shared_by, queries, shape.mask.keys_of(queries)};
+}
+/// The block's, where there is a block for each.
+template <int kQueries>
+PRAXINO_DEVICE QueryTile query_tile(const AttentionShape& shape) {
+  return query_tile<kQueries>(shape, queries_order(shape, kQueries).unit(block_index()));
 }
 
 /// Two stages of keys and values in shared memory.

@@ -26,6 +26,9 @@ struct Range {
   int end = 0;
   constexpr PRAXINO_HOST_DEVICE int size() const { return end - begin; }
   constexpr PRAXINO_HOST_DEVICE bool has(int i) const { return begin <= i && i < end; }
+  constexpr PRAXINO_HOST_DEVICE bool covers(const Range& other) const {
+    return begin <= other.begin && other.end <= end;
+  }
 };
 
 /// Two intervals that neither overlap nor touch, the first before the second, each possibly empty.
@@ -33,6 +36,10 @@ struct Ranges {
   Range sinks;
   Range near;
   constexpr PRAXINO_HOST_DEVICE bool has(int i) const { return sinks.has(i) || near.has(i); }
+  /// As one of the intervals does.
+  constexpr PRAXINO_HOST_DEVICE bool covers(const Range& other) const {
+    return sinks.covers(other) || near.covers(other);
+  }
   constexpr PRAXINO_HOST_DEVICE int size() const { return sinks.size() + near.size(); }
 };
 
@@ -83,6 +90,17 @@ struct FrameMask {
     const int oldest = window == 0 ? 0 : frame_of_query(tile.begin) - window + 1;
     const int begin = smaller(oldest * tokens, end), sunk = sinks * tokens;
     if (begin <= sunk) return {{}, {0, end}};  // also where `oldest` would be before the first
+    return {{0, sunk}, {begin, end}};
+  }
+
+  /// The keys that every query of the tile sees, those past the last query aside.
+  constexpr PRAXINO_HOST_DEVICE Ranges keys_of_all(const Range& tile) const {
+    const int last = smaller(tile.end, queries) - 1;
+    if (last < tile.begin) return {};
+    const int end = smaller((frame_of_query(tile.begin) + 1) * tokens, keys);
+    const int oldest = window == 0 ? 0 : frame_of_query(last) - window + 1;
+    const int begin = smaller(oldest * tokens, end), sunk = smaller(sinks * tokens, end);
+    if (begin <= sunk) return {{}, {0, end}};
     return {{0, sunk}, {begin, end}};
   }
 
@@ -170,13 +188,41 @@ struct TileOrder {
     int64_t tile;
   };
   constexpr PRAXINO_HOST_DEVICE int64_t blocks() const { return problems * tiles; }
+  /// REQUIRES: fewer than 2^31 blocks. A GPU divides 32 bits by far faster than 64.
   constexpr PRAXINO_HOST_DEVICE Unit unit(int64_t block) const {
-    const int64_t of_group = group * tiles, number = block / of_group;
-    const int64_t left = problems - number * group;
-    const int64_t wide = left < group ? left : group;
-    const int64_t rank = (block - number * of_group) / wide;
-    return {number * group + (block - number * of_group) % wide,
-            longest_is_last ? tiles - 1 - rank : rank};
+    const auto all = static_cast<uint32_t>(problems), of_problem = static_cast<uint32_t>(tiles);
+    const uint32_t most = group < problems ? static_cast<uint32_t>(group) : all;
+    const auto at = static_cast<uint32_t>(block);
+    const uint32_t number = at / (most * of_problem), rest = at - number * most * of_problem;
+    const uint32_t left = all - number * most, wide = left < most ? left : most;
+    const uint32_t rank = rest / wide;
+    return {number * most + (rest - rank * wide), longest_is_last ? of_problem - 1 - rank : rank};
+  }
+};
+
+/// Which tiles the blocks of a grid take, round by round, where there are fewer blocks than tiles.
+/// Spans of tiles whose work shrinks from the first to the last begin with a round of their own and
+/// end with short ones; every second round runs backwards, so that who came late to the longest
+/// comes early to the next.
+struct TileRounds {
+  int64_t units = 0;  // fewer than 2^31
+  int64_t span = 1;   // units, at least 1
+  int64_t blocks = 1;
+  constexpr PRAXINO_HOST_DEVICE uint32_t of_span() const {
+    return static_cast<uint32_t>((span + blocks - 1) / blocks);
+  }
+  /// How many rounds there are.
+  constexpr PRAXINO_HOST_DEVICE uint32_t rounds() const {
+    const int64_t whole = units / span, rest = units - whole * span;
+    return static_cast<uint32_t>(whole) * of_span() +
+           static_cast<uint32_t>((rest + blocks - 1) / blocks);
+  }
+  /// The block's in round number `round`; none where it is -1.
+  constexpr PRAXINO_HOST_DEVICE int64_t unit(int64_t block, uint32_t round) const {
+    const uint32_t number = round / of_span(), inside = round - number * of_span();
+    const int64_t place = inside * blocks + (round % 2 == 0 ? block : blocks - 1 - block);
+    const int64_t unit = number * span + place;
+    return place < span && unit < units ? unit : -1;
   }
 };
 

@@ -69,22 +69,26 @@ Status launch(void (*kernel)(Params), const Grid& grid, Params params,
 #endif
 }
 
+/// Of the current device.
+inline int multiprocessors() {
+#if defined(__CUDACC__)
+  int device = 0, count = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) {
+    cudaGetLastError();
+    return 1;  // the launch itself will return the error
+  }
+  return count;
+#else
+  return cpu::multiprocessors();
+#endif
+}
+
 /// Blocks for `units` of independent work, each block taking every so many-th unit: enough to fill
 /// the device a few times over, so that the last round is short, and never more than there is work.
 inline int64_t blocks_for(int64_t units) {
   constexpr int64_t kBlocksOfAMultiprocessor = 32;
-#if defined(__CUDACC__)
-  int device = 0, multiprocessors = 0;
-  if (cudaGetDevice(&device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device) !=
-          cudaSuccess) {
-    cudaGetLastError();
-    multiprocessors = 1;  // the launch itself will return the error
-  }
-#else
-  const int multiprocessors = cpu::multiprocessors();
-#endif
-  return std::min(units, kBlocksOfAMultiprocessor * multiprocessors);
+  return std::min(units, kBlocksOfAMultiprocessor * multiprocessors());
 }
 
 }  // namespace praxino::kernels::device

@@ -57,6 +57,12 @@ PRAXINO_DEVICE float shuffle(float value, int lane, uint32_t mask = kFullWarp,
 #endif
 }
 
+/// The same number, equal in all lanes, in a way that the compiler knows it to be.
+PRAXINO_DEVICE int uniform(int value, Site site = PRAXINO_HERE) {
+  const float bits = float_of(static_cast<uint32_t>(value));
+  return static_cast<int>(bits_of(shuffle(bits, 0, kFullWarp, site)));
+}
+
 /// The sum over aligned groups of `lanes` lanes (a power of two, at most 32), in every lane of the
 /// group and in the same order for all: equal bits.
 template <class T>

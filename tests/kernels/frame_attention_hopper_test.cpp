@@ -11,7 +11,7 @@ namespace {
 using namespace testing;
 
 AttentionResults kernel(const AttentionInputs& in, uint64_t seed, int64_t gap = 0) {
-  CudaOnCpu cuda({.seed = seed, .blocks_at_once = 2, .interruption = 0.001});
+  CudaOnCpu cuda({.seed = seed, .blocks_at_once = 2, .multiprocessors = 2, .interruption = 0.001});
   return run_frame_attention(
       cuda, {launch_frame_attention_hopper, launch_frame_attention_backward_hopper}, in, gap);
 }

@@ -69,6 +69,11 @@ void expect_as_defined(const FrameMask& m, int tile, int first) {
     ASSERT_EQ(ranges.size(), ranges.sinks.size() + ranges.near.size());
     for (int k = 0; k < m.keys + tile; ++k)
       ASSERT_EQ(ranges.has(k), brute.any(queries, {k, k + 1})) << begin << " " << k;
+    const Ranges all = m.keys_of_all(queries);
+    ASSERT_TRUE(all.sinks.size() == 0 || all.sinks.end < all.near.begin);
+    const Range there{begin, smaller(begin + tile, m.queries)};
+    for (int k = 0; k < m.keys + tile; ++k)
+      ASSERT_EQ(all.has(k), brute.all(there, {k, k + 1})) << begin << " " << k;
     // The walk comes to every visible key once.
     std::vector<int> visits(static_cast<size_t>(m.keys));
     for (int i = 0; i < tiles_of(ranges, tile); ++i) {
@@ -76,6 +81,7 @@ void expect_as_defined(const FrameMask& m, int tile, int first) {
       ASSERT_TRUE(keys.size() > 0 && keys.size() <= tile);
       for (int k = keys.begin; k < keys.end; ++k) ++visits.at(static_cast<size_t>(k));
       ASSERT_EQ(m.full(queries, keys), brute.all(queries, keys)) << begin << " " << keys.begin;
+      ASSERT_EQ(all.covers(keys), brute.all(there, keys)) << begin << " " << keys.begin;
     }
     for (int k = 0; k < m.keys; ++k)
       ASSERT_EQ(visits[static_cast<size_t>(k)], brute.any(queries, {k, k + 1}) ? 1 : 0);
@@ -199,6 +205,41 @@ TEST(TileOrder, ComesToEveryTileOfEveryProblemOnce) {
         }
       }
     }
+  }
+}
+
+TEST(TileRounds, GiveEveryTileToOneBlock) {
+  for (int64_t units = 1; units < 40; ++units) {
+    for (const int64_t span : {1, 3, 4, 8, 13, 40, 100}) {
+      for (const int64_t blocks : {1, 2, 3, 7, 16}) {
+        const TileRounds rounds{.units = units, .span = span, .blocks = blocks};
+        std::vector<int> taken(static_cast<size_t>(units));
+        for (uint32_t round = 0; round < rounds.rounds(); ++round) {
+          int64_t span_of_round = -1;
+          for (int64_t block = 0; block < blocks; ++block) {
+            const int64_t unit = rounds.unit(block, round);
+            if (unit == -1) continue;
+            ++taken.at(static_cast<size_t>(unit));
+            ASSERT_TRUE(span_of_round == -1 || span_of_round == unit / span);
+            span_of_round = unit / span;
+          }
+          ASSERT_NE(span_of_round, -1);  // a round of nothing
+        }
+        for (const int count : taken) ASSERT_EQ(count, 1);
+      }
+    }
+  }
+}
+
+// Tiles that shrink one by one: blocks do equal work, but for a tile of the middle.
+TEST(TileRounds, GiveEveryBlockItsShareOfLongTiles) {
+  constexpr int64_t kUnits = 48, kBlocks = 4;
+  const TileRounds rounds{.units = kUnits, .span = kUnits, .blocks = kBlocks};
+  for (int64_t block = 0; block < kBlocks; ++block) {
+    int64_t work = 0;
+    for (uint32_t round = 0; round < rounds.rounds(); ++round)
+      work += kUnits - rounds.unit(block, round);
+    EXPECT_EQ(work, kUnits * (kUnits + 1) / 2 / kBlocks);
   }
 }
 
