@@ -9,66 +9,51 @@ namespace {
 
 using namespace device;
 
-constexpr int kWarps = kRowThreads / kWarp;
+// Loads that a thread has under way.
+constexpr int kAtOnce = 16;
 
-// A run of rows to add up, `width` floats each: row i lies at from + i * stride.
-struct Run {
-  const float* from;
-  float* to;
-  int64_t rows;
+// What a launch adds to its parameters.
+struct AddChunks {
+  ChunkSums p;
+  AddTeam team;
+  Divisor slabs;  // of `columns` columns, of all sums of a frame
 };
 
-// The chunks of group `number`, for one sum.
-PRAXINO_DEVICE Run run_of_group(const ChunkSums& p, int64_t number, int sum) {
-  const int64_t groups = groups_of_frame(p.shape), chunks = chunks_of_frame(p.shape);
-  const int64_t frame = number / groups, first = (number - frame * groups) * kGroupChunks;
-  const int64_t left = chunks - first;
-  return {chunk_row(p, frame * chunks + first, sum), group_row(p, number, sum),
-          left < kGroupChunks ? left : kGroupChunks};
-}
-
-// The groups of frame `number`, for one sum.
-PRAXINO_DEVICE Run run_of_frame(const ChunkSums& p, int64_t number, int sum) {
-  const int64_t groups = groups_of_frame(p.shape);
-  return {group_row(p, number * groups, sum), frame_sum(p, sum) + number * p.shape.width, groups};
-}
-
-// A block a run and 32 columns of it: a lane a column, a warp a quarter of the rows.
-template <bool kGroups>
-PRAXINO_KERNEL(kRowThreads)
-add_chunks_kernel(ChunkSums p) {
-  const int64_t width = p.shape.width, slabs = (width + kWarp - 1) / kWarp;
-  const int64_t runs = p.shape.frames * (kGroups ? groups_of_frame(p.shape) : 1);
-  const int64_t stride = p.sums * width;
-  for (int64_t i = block_index(); i < runs * p.sums * slabs; i += grid_blocks()) {
-    const int64_t row = i / slabs, column = (i - row * slabs) * kWarp + lane_index();
-    const int64_t number = row / p.sums;
-    const int which = static_cast<int>(row - number * p.sums);
-    const Run run = kGroups ? run_of_group(p, number, which) : run_of_frame(p, number, which);
-    const int64_t share = (run.rows + kWarps - 1) / kWarps, first = warp_index() * share;
-    const int64_t last = first + share < run.rows ? first + share : run.rows;
+// A block takes a frame and a slab: the sums of a chunk lie side by side.
+PRAXINO_KERNEL(kAddThreads) add_chunks_kernel(AddChunks q) {
+  const ChunkSums& p = q.p;
+  const auto [lanes, columns] = q.team;
+  const int64_t width = p.shape.width, stride = p.sums * width;
+  const int64_t chunks = chunks_of_frame(p.shape);
+  const int lane = thread_index() / columns;
+  for (int64_t i = block_index(); i < p.shape.frames * q.slabs.by(); i += grid_blocks()) {
+    const int64_t frame = q.slabs.quotient(i);
+    const int64_t column = (i - frame * q.slabs.by()) * columns + thread_index() % columns;
+    const bool exists = column < stride;
+    const float* from = p.workspace + frame * chunks * stride + column;
     float sum = 0;
-    if (column < width) {
-      for (int64_t at = first; at < last; ++at) sum += load(run.from + at * stride + column);
+    for (int64_t first = lane; exists && first < chunks; first += kAtOnce * lanes) {
+      float part[kAtOnce];
+      PRAXINO_UNROLL
+      for (int j = 0; j < kAtOnce; ++j) {
+        const int64_t chunk = first + j * lanes;
+        part[j] = chunk < chunks ? load(from + chunk * stride) : 0.0F;
+      }
+      PRAXINO_UNROLL
+      for (int j = 0; j < kAtOnce; ++j) sum += part[j];
     }
-    store(shared_floats() + thread_index(), sum);
-    sync_block();
-    if (warp_index() == 0 && column < width) {
+    if (lanes > 1) {
+      store(shared_floats() + thread_index(), sum);
+      sync_block();
       sum = 0;
-      for (int warp = 0; warp < kWarps; ++warp)
-        sum += load(shared_floats() + warp * kWarp + lane_index());
-      store(run.to + column, sum);
+      for (int other = 0; lane == 0 && other < lanes; ++other)
+        sum += load(shared_floats() + other * columns + thread_index());
+      sync_block();  // the next slab is written where this one is read
     }
-    sync_block();  // the next run writes where this one reads
+    if (lane != 0 || !exists) continue;
+    const int which = column < width ? 0 : 1;
+    store(frame_sum(p, which) + frame * width + column - which * width, sum);
   }
-}
-
-Status launch_runs(void (*kernel)(ChunkSums), const ChunkSums& p, int64_t runs, Stream stream) {
-  const int64_t slabs = (p.shape.width + kWarp - 1) / kWarp;
-  return launch(
-      kernel,
-      {"add_chunks", blocks_for(runs * p.sums * slabs), kRowThreads, kRowThreads * sizeof(float)},
-      p, stream);
 }
 
 }  // namespace
@@ -76,10 +61,12 @@ Status launch_runs(void (*kernel)(ChunkSums), const ChunkSums& p, int64_t runs, 
 Status launch_add_chunks(const ChunkSums& p, Stream stream) {
   if (p.sums < 1 || p.sums > kMaxSums || !in_range(p.shape)) return kRefused;
   if (p.shape.frames == 0 || chunks_of_frame(p.shape) == 1) return {};
-  const int64_t groups = groups_of_frame(p.shape);
-  const Status status = launch_runs(add_chunks_kernel<true>, p, p.shape.frames * groups, stream);
-  if (!status.ok() || groups == 1) return status;
-  return launch_runs(add_chunks_kernel<false>, p, p.shape.frames, stream);
+  const AddTeam team = add_team(p.shape);
+  const Divisor slabs((p.sums * p.shape.width + team.columns - 1) / team.columns);
+  return launch(add_chunks_kernel,
+                {"add_chunks", blocks_for(p.shape.frames * slabs.by()), kAddThreads,
+                 team.lanes > 1 ? kAddThreads * sizeof(float) : 0},
+                AddChunks{p, team, slabs}, stream);
 }
 
 }  // namespace praxino::kernels

@@ -1,7 +1,7 @@
 #pragma once
 // Sums over the rows of a frame (kernels/frame_rows.h): where a block leaves those of its chunk,
-// and the passes that add the chunks up in a fixed order: each warp a run of neighbours, then the
-// warps of a block; long frames in groups first.
+// and the pass that adds the chunks up in a fixed order: each lane every so many-th one, then the
+// lanes.
 
 #include "kernels/frame_rows.h"
 #include "kernels/launch.h"
@@ -29,15 +29,7 @@ constexpr PRAXINO_HOST_DEVICE float* chunk_row(const ChunkSums& p, int64_t numbe
   return p.workspace + (number * p.sums + sum) * p.shape.width;
 }
 
-/// Where sum `sum` of group `number` belongs: behind the chunks, or in the result where the group
-/// is the frame.
-constexpr PRAXINO_HOST_DEVICE float* group_row(const ChunkSums& p, int64_t number, int sum) {
-  if (groups_of_frame(p.shape) == 1) return frame_sum(p, sum) + number * p.shape.width;
-  const int64_t row = (all_chunks(p.shape) + number) * p.sums + sum;
-  return p.workspace + row * p.shape.width;
-}
-
-/// The further passes; nothing where a frame is one chunk. Thread-safe.
+/// The second pass; nothing where a frame is one chunk. Thread-safe.
 Status launch_add_chunks(const ChunkSums& params, Stream stream);
 
 }  // namespace praxino::kernels

@@ -1,8 +1,10 @@
 #include "kernels/cross_entropy.h"
 
+#include <algorithm>
+
 #include "kernels/device/launch.cuh"
 #include "kernels/device/math.cuh"
-#include "kernels/device/memory.cuh"
+#include "kernels/device/raw_vectors.cuh"
 #include "kernels/device/team.cuh"
 
 namespace praxino::kernels {
@@ -12,6 +14,11 @@ using namespace device;
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
+// Of rows that do not fit registers. Few blocks: what all of them read must fit the second-level
+// cache until they read it again.
+constexpr int kLongRowThreads = 512;
+constexpr int kLongRowBlocks = 2;  // of a multiprocessor, at most
+constexpr int64_t kCachedBytes = 24 << 20;
 constexpr int kVector = 8;
 constexpr int kPieces = 4;  // of a thread, in registers
 constexpr float kLog2E = 1.44269504F, kLn2 = 0.693147181F;
@@ -98,21 +105,32 @@ cross_entropy_kernel(CrossEntropy p) {
   }
 }
 
-// Calls piece<N>(first element) for the elements of a row: a vector at a time but for its ends.
-template <class T, class Piece>
+// Calls piece(first element, its and its neighbours' values) for the elements of a row: vectors,
+// several of them loaded before the first is looked at, but for the row's ends.
+template <int kThreads, class T, class Piece>
 PRAXINO_DEVICE void for_row(const T* row, int64_t count, Piece piece) {
+  constexpr int kAtOnce = 4, kStep = kThreads * kVector;
   const auto first = static_cast<int64_t>(reinterpret_cast<uintptr_t>(row) / sizeof(T) % kVector);
   const RowParts parts = row_parts(first, count, kVector);
-  for (int64_t i = thread_index(); i < parts.body; i += kThreads) piece.template operator()<1>(i);
-  for (int64_t i = parts.body + thread_index() * kVector; i < parts.tail; i += kThreads * kVector)
-    piece.template operator()<kVector>(i);
+  for (int64_t i = thread_index(); i < parts.body; i += kThreads) piece(i, load_vector<1>(row + i));
+  for (int64_t i = parts.body + thread_index() * kVector; i < parts.tail; i += kAtOnce * kStep) {
+    RawVector<T, kVector> x[kAtOnce];
+    PRAXINO_UNROLL
+    for (int j = 0; j < kAtOnce; ++j)
+      x[j] = load_or_zero<kVector>(row + i + j * kStep, i + j * kStep < parts.tail);
+    PRAXINO_UNROLL
+    for (int j = 0; j < kAtOnce; ++j) {
+      if (i + j * kStep < parts.tail) piece(i + j * kStep, floats_of(x[j]));
+    }
+  }
   for (int64_t i = parts.tail + thread_index(); i < count; i += kThreads)
-    piece.template operator()<1>(i);
+    piece(i, load_vector<1>(row + i));
 }
 
-// Any number of classes, a block a row, which is read twice.
+// Any number of classes, a block a row, which is read twice: the second time from the cache, if the
+// rows of all blocks fit it.
 template <class T>
-PRAXINO_KERNEL(kThreads)
+PRAXINO_KERNEL(kLongRowThreads, kLongRowBlocks)
 cross_entropy_any_kernel(CrossEntropy p) {
   for (int64_t number = block_index(); number < p.rows; number += grid_blocks()) {
     const Row row = row_of(p, number);
@@ -121,8 +139,7 @@ cross_entropy_any_kernel(CrossEntropy p) {
     const float logit = thread_index() == 0 && is_class ? load(logits + row.target) : 0.0F;
     // The sum so far is relative to the largest so far.
     float largest = kLowest, sum = 0;
-    for_row(logits, p.classes, [&]<int N>(int64_t at) {
-      const Vector<N> x = load_vector<N>(logits + at);
+    for_row<kLongRowThreads>(logits, p.classes, [&]<int N>(int64_t, const Vector<N>& x) {
       float most = largest;
       PRAXINO_UNROLL
       for (int i = 0; i < N; ++i) most = maximum(most, x.v[i]);
@@ -132,13 +149,12 @@ cross_entropy_any_kernel(CrossEntropy p) {
       for (int i = 0; i < N; ++i) sum += exp_below(x.v[i], largest);
     });
     const float own = largest;
-    largest = team_max<true>(own, kThreads, shared_floats());
-    sum = team_sum<true>(sum * exp_below(own, largest), kThreads, shared_floats());
+    largest = team_max<true>(own, kLongRowThreads, shared_floats());
+    sum = team_sum<true>(sum * exp_below(own, largest), kLongRowThreads, shared_floats());
     if (thread_index() == 0) store(p.losses + number, loss_of(row, largest, sum, logit));
     if (!p.gradient) continue;
     const float inverse = reciprocal_fast(sum);
-    for_row(logits, p.classes, [&]<int N>(int64_t at) {
-      Vector<N> x = load_vector<N>(logits + at);
+    for_row<kLongRowThreads>(logits, p.classes, [&]<int N>(int64_t at, Vector<N> x) {
       PRAXINO_UNROLL
       for (int i = 0; i < N; ++i)
         x.v[i] = gradient_of(row, exp_below(x.v[i], largest) * inverse, at + i);
@@ -154,8 +170,7 @@ scale_rows_kernel(ScaleRows p) {
     const float factor = load(p.factors + number);
     if (factor == 1.0F) continue;
     T* row = static_cast<T*>(p.rows_of) + number * p.width;
-    for_row(row, p.width, [&]<int N>(int64_t at) {
-      Vector<N> x = load_vector<N>(row + at);
+    for_row<kThreads>(row, p.width, [&]<int N>(int64_t at, Vector<N> x) {
       PRAXINO_UNROLL
       for (int i = 0; i < N; ++i) x.v[i] *= factor;
       store_vector(row + at, x);
@@ -187,7 +202,12 @@ Status launch_cross_entropy(const CrossEntropy& p, Stream stream) {
     return launch(kernel, {"cross_entropy", blocks_for(p.rows), kThreads, kShared}, p, stream);
   }
   const auto kernel = is_float ? cross_entropy_any_kernel<float> : cross_entropy_any_kernel<Bf16>;
-  return launch(kernel, {"cross_entropy_any", blocks_for(p.rows), kThreads, kShared}, p, stream);
+  const int64_t all = blocks_for(INT64_MAX) / 32, bytes = all * p.classes * bytes_of(p.element);
+  const int64_t blocks = !p.gradient || kLongRowBlocks * bytes <= kCachedBytes ? kLongRowBlocks : 1;
+  return launch(kernel,
+                {"cross_entropy_any", std::min(p.rows, blocks * all), kLongRowThreads,
+                 kLongRowThreads / kWarp * sizeof(float)},
+                p, stream);
 }
 
 Status launch_scale_rows(const ScaleRows& p, Stream stream) {

@@ -7,7 +7,7 @@
 // rows share it, or a whole block for wide rows.
 //
 // Sums over the rows of a frame are taken in chunks of rows, one block a chunk, and the chunks are
-// added up in a fixed order by further passes. What is a chunk follows from the shape alone: the
+// added up in a fixed order by a second pass. What is a chunk follows from the shape alone: the
 // order of a sum does not depend on the device.
 
 #include <cstddef>
@@ -21,10 +21,10 @@ namespace praxino::kernels {
 inline constexpr int kRowThreads = 128;  // of a block
 inline constexpr int kRowVector = 8;     // floats that a thread moves together
 inline constexpr int kRowPieces = 4;     // at most, in registers
-// A thread holds one array of its row forward and four backward: there, wide rows take more threads
-// instead of more registers.
+// What a thread takes of a row before the whole block becomes the team. Where it holds more arrays
+// than one, wide rows take more threads instead of more registers.
 inline constexpr int kForwardPieces = 4;
-inline constexpr int kBackwardPieces = 2;
+inline constexpr int kTeamPieces = 2;
 inline constexpr int64_t kMaxRowWidth = int64_t{1} << 20;
 
 struct FrameRows {
@@ -85,11 +85,26 @@ constexpr PRAXINO_HOST_DEVICE int row_column(int lane, int piece, int lanes) {
   return (piece * lanes + lane) * kRowVector;
 }
 
+/// The columns of a lane's piece where rows are floats: two halves of 16 bytes, so far apart that
+/// the lanes of a team lie side by side in each, and a store fills whole sectors of 32 bytes.
+struct HalfColumns {
+  int first;
+  int second;
+};
+constexpr PRAXINO_HOST_DEVICE HalfColumns half_columns(int lane, int piece, int lanes) {
+  constexpr int kHalf = kRowVector / 2;
+  const int first = piece * lanes * kRowVector + lane * kHalf;
+  return {first, first + lanes * kHalf};
+}
+
 /// Rows of a chunk: many, so that the second pass is short, but not so many that a small problem
 /// becomes too few blocks for a large chip.
 constexpr PRAXINO_HOST_DEVICE int64_t chunk_rows(const FrameRows& shape) {
-  constexpr int64_t kMost = 64, kFewest = 16, kEnoughBlocks = 1024;
-  return shape.frames * ((shape.tokens + kMost - 1) / kMost) >= kEnoughBlocks ? kMost : kFewest;
+  constexpr int64_t kMany = 64, kFewest = 16, kEnoughBlocks = 1024;
+  const int64_t chunks = shape.frames * ((shape.tokens + kMany - 1) / kMany);
+  if (chunks < kEnoughBlocks) return kFewest;
+  const int64_t times = chunks / (2 * kEnoughBlocks);
+  return kMany * (times < 1 ? 1 : times);
 }
 
 /// Chunks of a frame, at least 1: an empty frame has a sum, too.
@@ -103,32 +118,73 @@ constexpr PRAXINO_HOST_DEVICE int64_t all_chunks(const FrameRows& shape) {
   return shape.frames * chunks_of_frame(shape);
 }
 
-struct Chunk {
+/// A run of neighbouring rows of one frame.
+struct RowRun {
   int64_t frame;
   int64_t begin;  // rows, half-open, counted over all frames
   int64_t end;
 };
 
-constexpr PRAXINO_HOST_DEVICE Chunk chunk_at(int64_t number, const FrameRows& shape) {
+constexpr PRAXINO_HOST_DEVICE RowRun chunk_at(int64_t number, const FrameRows& shape) {
   const int64_t chunks = chunks_of_frame(shape), rows = chunk_rows(shape);
   const int64_t frame = number / chunks, first = (number - frame * chunks) * rows;
   const int64_t last = first + rows < shape.tokens ? first + rows : shape.tokens;
   return {frame, frame * shape.tokens + first, frame * shape.tokens + last};
 }
 
-/// The chunks of a frame are added up in groups of so many, side by side, and then the groups, so
-/// that a long frame is not one long sum. A frame of one group needs no second round.
-inline constexpr int64_t kGroupChunks = 64;
-constexpr PRAXINO_HOST_DEVICE int64_t groups_of_frame(const FrameRows& shape) {
-  return (chunks_of_frame(shape) + kGroupChunks - 1) / kGroupChunks;
+/// Floats of workspace for `sums` sums of each chunk, each as wide as a row. None where a chunk is
+/// a frame.
+constexpr PRAXINO_HOST_DEVICE int64_t chunk_workspace(const FrameRows& shape, int sums) {
+  return chunks_of_frame(shape) == 1 ? 0 : all_chunks(shape) * sums * shape.width;
 }
 
-/// Floats of workspace for `sums` sums a frame, each as wide as a row: of the chunks, then of the
-/// groups where there are several. None where a chunk is a frame.
-constexpr PRAXINO_HOST_DEVICE int64_t chunk_workspace(const FrameRows& shape, int sums) {
-  const int64_t chunks = chunks_of_frame(shape), groups = groups_of_frame(shape);
-  if (chunks == 1) return 0;
-  return shape.frames * (groups == 1 ? chunks : chunks + groups) * sums * shape.width;
+/// How the chunks of a frame are added up: a block takes `columns` columns of its sums, `lanes`
+/// threads a column, each every `lanes`-th chunk; then one of them adds up what they have.
+inline constexpr int kAddThreads = 512;
+struct AddTeam {
+  int lanes;
+  int columns;
+};
+
+/// A lane takes some 16 chunks, but a block at least 8 columns: 32 bytes side by side.
+constexpr PRAXINO_HOST_DEVICE AddTeam add_team(const FrameRows& shape) {
+  const int64_t chunks = chunks_of_frame(shape);
+  int lanes = 1;
+  while (lanes < 64 && lanes * 16 < chunks) lanes *= 2;
+  return {lanes, kAddThreads / lanes};
+}
+
+/// What a kernel is launched with whose blocks take runs of at most `rows` rows.
+template <class Params>
+struct ByRun {
+  Params params;
+  int64_t rows;
+  Divisor runs_of_frame;
+  constexpr PRAXINO_HOST_DEVICE int64_t runs() const {
+    return params.shape.frames * runs_of_frame.by();
+  }
+  constexpr PRAXINO_HOST_DEVICE RowRun run(int64_t number) const {
+    const int64_t tokens = params.shape.tokens, frame = runs_of_frame.quotient(number);
+    const int64_t first = (number - frame * runs_of_frame.by()) * rows;
+    const int64_t last = first + rows < tokens ? first + rows : tokens;
+    return {frame, frame * tokens + first, frame * tokens + last};
+  }
+};
+
+/// REQUIRES: there are rows.
+template <class Params>
+constexpr ByRun<Params> by_run(const Params& params, int64_t rows) {
+  return {params, rows, Divisor((params.shape.tokens + rows - 1) / rows)};
+}
+
+/// Rows that a thread holds at the same time, so that many of its loads are under way together.
+constexpr PRAXINO_HOST_DEVICE int rows_at_once(int pieces) { return pieces > 2 ? 1 : 4 / pieces; }
+
+/// Rows that a block of teams takes for one load of what their frame shares.
+constexpr PRAXINO_HOST_DEVICE int64_t rows_of_run(RowTeam team) {
+  constexpr int64_t kFewest = 16;
+  const int64_t at_once = kRowThreads / team.lanes * rows_at_once(team.pieces);
+  return at_once < kFewest ? kFewest : at_once;
 }
 
 }  // namespace praxino::kernels

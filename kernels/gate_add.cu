@@ -2,7 +2,7 @@
 
 #include "kernels/chunk_sums.h"
 #include "kernels/device/launch.cuh"
-#include "kernels/device/memory.cuh"
+#include "kernels/device/raw_vectors.cuh"
 #include "kernels/device/reduce_teams.cuh"
 
 namespace praxino::kernels {
@@ -12,7 +12,7 @@ using namespace device;
 
 // A team a row, as frame_rows.h spreads them.
 template <class T, int kPieces>
-PRAXINO_KERNEL(kRowThreads)
+PRAXINO_KERNEL(kRowThreads, kPieces == 4 ? 4 : 8)
 gate_add_kernel(ByRow<GateAdd> q) {
   const GateAdd& p = q.params;
   const int width = static_cast<int>(p.shape.width);
@@ -23,16 +23,23 @@ gate_add_kernel(ByRow<GateAdd> q) {
   for (int64_t row = block_index() * teams + thread_index() / lanes; row < rows;
        row += grid_blocks() * teams) {
     const int64_t frame = q.tokens.quotient(row);
+    RawVector<float, kRowVector> x[kPieces];
+    RawVector<T, kRowVector> b[kPieces];
     PRAXINO_UNROLL
     for (int piece = 0; piece < kPieces; ++piece) {
-      const int column = row_column(lane, piece, lanes);
-      if (column >= width) continue;
-      auto y = load_vector<kRowVector>(p.x + row * width + column);
-      const auto gate = load_vector<kRowVector>(p.gate + frame * width + column);
-      const auto b = load_vector<kRowVector>(branch + row * width + column);
+      const HalfColumns at = half_columns(lane, piece, lanes);
+      x[piece] = load_halves(p.x + row * width, at, width);
+      b[piece] = load_halves(branch + row * width, at, width);
+    }
+    PRAXINO_UNROLL
+    for (int piece = 0; piece < kPieces; ++piece) {
+      const HalfColumns at = half_columns(lane, piece, lanes);
+      const Vector<kRowVector> gate = floats_of(load_halves(p.gate + frame * width, at, width)),
+                               of_branch = floats_of(b[piece]);
+      Vector<kRowVector> y = floats_of(x[piece]);
       PRAXINO_UNROLL
-      for (int i = 0; i < kRowVector; ++i) y.v[i] += gate.v[i] * b.v[i];
-      store_vector(p.y + row * width + column, y);
+      for (int i = 0; i < kRowVector; ++i) y.v[i] += gate.v[i] * of_branch.v[i];
+      store_halves(p.y + row * width, at, width, y);
     }
   }
 }
@@ -61,37 +68,54 @@ PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const GateAddBackward& p) {
 template <class T, int kPieces>
 PRAXINO_KERNEL(kRowThreads)
 gate_add_backward_kernel(GateAddBackward p) {
+  constexpr int kRows = rows_at_once(kPieces);
   const int width = static_cast<int>(p.shape.width);
-  const int lanes = row_team(width, kBackwardPieces).lanes;
+  const int lanes = row_team(width, kTeamPieces).lanes;
   const int teams = kRowThreads / lanes, lane = thread_index() % lanes;
   const int64_t chunks = all_chunks(p.shape);
   for (int64_t number = block_index(); number < chunks; number += grid_blocks()) {
-    const Chunk chunk = chunk_at(number, p.shape);
+    const RowRun chunk = chunk_at(number, p.shape);
     Vector<kRowVector> gate[kPieces] = {}, grad_gate[kPieces] = {};
     PRAXINO_UNROLL
     for (int piece = 0; piece < kPieces; ++piece) {
-      const int column = row_column(lane, piece, lanes);
-      if (column < width)
-        gate[piece] = load_vector<kRowVector>(p.gate + chunk.frame * width + column);
+      gate[piece] = floats_of(
+          load_halves(p.gate + chunk.frame * width, half_columns(lane, piece, lanes), width));
     }
-    for (int64_t row = chunk.begin + thread_index() / lanes; row < chunk.end; row += teams) {
+    for (int64_t first = chunk.begin + thread_index() / lanes; first < chunk.end;
+         first += kRows * teams) {
+      RawVector<float, kRowVector> grad[kRows][kPieces];
+      RawVector<T, kRowVector> branch[kRows][kPieces];
       PRAXINO_UNROLL
-      for (int piece = 0; piece < kPieces; ++piece) {
-        const int column = row_column(lane, piece, lanes);
-        if (column >= width) continue;
-        const int64_t at = row * width + column;
-        auto grad = load_vector<kRowVector>(p.grad + at);
-        const auto b = load_vector<kRowVector>(static_cast<const T*>(p.branch) + at);
+      for (int r = 0; r < kRows; ++r) {
         PRAXINO_UNROLL
-        for (int i = 0; i < kRowVector; ++i) {
-          grad_gate[piece].v[i] += grad.v[i] * b.v[i];
-          grad.v[i] *= gate[piece].v[i];
+        for (int piece = 0; piece < kPieces; ++piece) {
+          const HalfColumns at = half_columns(lane, piece, lanes);
+          const int64_t row = first + r * teams;
+          const int there = row < chunk.end ? width : 0;
+          grad[r][piece] = load_halves(p.grad + row * width, at, there);
+          branch[r][piece] = load_halves(static_cast<const T*>(p.branch) + row * width, at, there);
         }
-        if (p.grad_branch != nullptr) store_vector(static_cast<T*>(p.grad_branch) + at, grad);
+      }
+      PRAXINO_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        PRAXINO_UNROLL
+        for (int piece = 0; piece < kPieces; ++piece) {
+          const int64_t row = first + r * teams;
+          const auto b = floats_of(branch[r][piece]);
+          auto g = floats_of(grad[r][piece]);
+          PRAXINO_UNROLL
+          for (int i = 0; i < kRowVector; ++i) {
+            grad_gate[piece].v[i] += g.v[i] * b.v[i];
+            g.v[i] *= gate[piece].v[i];
+          }
+          if (row < chunk.end && p.grad_branch != nullptr)
+            store_halves(static_cast<T*>(p.grad_branch) + row * width,
+                         half_columns(lane, piece, lanes), width, g);
+        }
       }
     }
     if (p.grad_gate == nullptr) continue;
-    reduce_teams(grad_gate, lanes, width, shared_floats(), chunk_row(sums_of(p), number, 0));
+    reduce_teams<true>(grad_gate, lanes, width, shared_floats(), chunk_row(sums_of(p), number, 0));
   }
 }
 
@@ -104,7 +128,7 @@ gate_add_backward_any_kernel(GateAddBackward p) {
   for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
        i += grid_blocks() * kRowThreads) {
     const int64_t number = i / width, column = i - number * width;
-    const Chunk chunk = chunk_at(number, p.shape);
+    const RowRun chunk = chunk_at(number, p.shape);
     const float gate = load(p.gate + chunk.frame * width + column);
     float sum = 0;
     for (int64_t row = chunk.begin; row < chunk.end; ++row) {
@@ -152,7 +176,7 @@ Status launch_gate_add_backward(const GateAddBackward& p, Stream stream) {
   if (p.shape.frames == 0) return {};
   const bool aligned =
       aligned_16(p.grad) && aligned_16(p.gate) && aligned_16(p.branch) && aligned_16(p.grad_branch);
-  const RowTeam team = team_for(p.shape.width, kBackwardPieces, aligned);
+  const RowTeam team = team_for(p.shape.width, kTeamPieces, aligned);
   const int64_t chunks = all_chunks(p.shape);
   const int64_t columns = chunks * p.shape.width;
   const bool any = team.pieces == 0, is_float = p.element == Element::kFloat;

@@ -1,9 +1,11 @@
 #include "kernels/norm_modulate.h"
 
+#include <algorithm>
+
 #include "kernels/chunk_sums.h"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/math.cuh"
-#include "kernels/device/memory.cuh"
+#include "kernels/device/raw_vectors.cuh"
 #include "kernels/device/reduce_teams.cuh"
 #include "kernels/device/team.cuh"
 
@@ -15,42 +17,67 @@ using namespace device;
 constexpr int kSums = 2;  // the gradients of scale and shift
 constexpr int kWarps = kRowThreads / kWarp;
 
-// Rows in registers.
+// Floats of shared memory for the sums of a block's rows: of two batches of rows.
+constexpr int kSumFloats = 2 * kWarps * rows_at_once(1);
+
+// Rows in registers, several at a time; what their frame shares, too.
 template <class T, int kPieces, bool kWholeBlock>
-PRAXINO_KERNEL(kRowThreads)
-norm_modulate_kernel(ByRow<NormModulate> q) {
+PRAXINO_KERNEL(kRowThreads, kPieces == 4 ? 3 : 4)
+norm_modulate_kernel(ByRun<NormModulate> q) {
+  constexpr int kRows = rows_at_once(kPieces);
   const NormModulate& p = q.params;
-  const int width = static_cast<int>(p.shape.width), lanes = row_team(width, kForwardPieces).lanes;
+  const int width = static_cast<int>(p.shape.width),
+            lanes = kWholeBlock ? kRowThreads : row_team(width, kTeamPieces).lanes;
   const int teams = kRowThreads / lanes, lane = thread_index() % lanes;
-  const int64_t rows = p.shape.rows();
-  for (int64_t first = block_index() * teams; first < rows; first += grid_blocks() * teams) {
-    const int64_t row = first + thread_index() / lanes;
-    const bool exists = row < rows;
-    Vector<kRowVector> x[kPieces] = {};
-    float squares = 0;
+  int batch = 0;
+  for (int64_t number = block_index(); number < q.runs(); number += grid_blocks()) {
+    const RowRun run = q.run(number);
+    Vector<kRowVector> factor[kPieces] = {}, shift[kPieces] = {};
     PRAXINO_UNROLL
     for (int piece = 0; piece < kPieces; ++piece) {
-      const int column = row_column(lane, piece, lanes);
-      if (!exists || column >= width) continue;
-      x[piece] = load_vector<kRowVector>(p.x + row * width + column);
-      PRAXINO_UNROLL
-      for (int i = 0; i < kRowVector; ++i) squares += x[piece].v[i] * x[piece].v[i];
+      const HalfColumns at = half_columns(lane, piece, lanes);
+      factor[piece] = floats_of(load_halves(p.scale + run.frame * width, at, width));
+      shift[piece] = floats_of(load_halves(p.shift + run.frame * width, at, width));
     }
-    const float inverse =
-        inverse_rms(team_sum<kWholeBlock>(squares, lanes, shared_floats()), width);
-    if (!exists) continue;
-    if (lane == 0) store(p.inverse + row, inverse);
-    const int64_t frame = q.tokens.quotient(row);
-    PRAXINO_UNROLL
-    for (int piece = 0; piece < kPieces; ++piece) {
-      const int column = row_column(lane, piece, lanes);
-      if (column >= width) continue;
-      const auto scale = load_vector<kRowVector>(p.scale + frame * width + column);
-      const auto shift = load_vector<kRowVector>(p.shift + frame * width + column);
+    for (int64_t first = run.begin + thread_index() / lanes;
+         first - thread_index() / lanes < run.end; first += kRows * teams, batch ^= 1) {
+      RawVector<float, kRowVector> x[kRows][kPieces];
       PRAXINO_UNROLL
-      for (int i = 0; i < kRowVector; ++i)
-        x[piece].v[i] = x[piece].v[i] * inverse * (1.0F + scale.v[i]) + shift.v[i];
-      store_vector(static_cast<T*>(p.y) + row * width + column, x[piece]);
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t row = first + r * teams;
+        PRAXINO_UNROLL
+        for (int piece = 0; piece < kPieces; ++piece) {
+          x[r][piece] = load_halves(p.x + row * width, half_columns(lane, piece, lanes),
+                                    row < run.end ? width : 0);
+        }
+      }
+      float squares[kRows] = {};
+      PRAXINO_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        PRAXINO_UNROLL
+        for (int piece = 0; piece < kPieces; ++piece) {
+          const Vector<kRowVector> part = floats_of(x[r][piece]);
+          PRAXINO_UNROLL
+          for (int i = 0; i < kRowVector; ++i) squares[r] += part.v[i] * part.v[i];
+        }
+      }
+      team_sums<kWholeBlock, kRowThreads>(squares, lanes, shared_floats() + batch * kWarps * kRows);
+      PRAXINO_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t row = first + r * teams;
+        if (row >= run.end) continue;
+        const float inverse = inverse_rms(squares[r], width);
+        if (lane == 0) store(p.inverse + row, inverse);
+        PRAXINO_UNROLL
+        for (int piece = 0; piece < kPieces; ++piece) {
+          Vector<kRowVector> y = floats_of(x[r][piece]);
+          PRAXINO_UNROLL
+          for (int i = 0; i < kRowVector; ++i)
+            y.v[i] = y.v[i] * inverse * (1.0F + factor[piece].v[i]) + shift[piece].v[i];
+          store_halves(static_cast<T*>(p.y) + row * width, half_columns(lane, piece, lanes), width,
+                       y);
+        }
+      }
     }
   }
 }
@@ -86,61 +113,82 @@ PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const NormModulateBackward& p) {
           .shape = p.shape};
 }
 
-// A block a chunk: the gradient of x row by row, and the chunk's sums for scale and shift.
+// A block a chunk: the gradient of x some rows at a time, and the chunk's sums for scale and shift.
 template <class T, int kPieces, bool kWholeBlock>
 PRAXINO_KERNEL(kRowThreads)
 norm_modulate_backward_kernel(NormModulateBackward p) {
-  const int width = static_cast<int>(p.shape.width), lanes = row_team(width, kBackwardPieces).lanes;
+  constexpr int kRows = kPieces == 1 ? 2 : 1;  // more would take too many registers
+  const int width = static_cast<int>(p.shape.width),
+            lanes = kWholeBlock ? kRowThreads : row_team(width, kTeamPieces).lanes;
   const int teams = kRowThreads / lanes, lane = thread_index() % lanes;
   const float mean = 1.0F / static_cast<float>(width);
   const int64_t chunks = all_chunks(p.shape);
+  int batch = 0;
   for (int64_t number = block_index(); number < chunks; number += grid_blocks()) {
-    const Chunk chunk = chunk_at(number, p.shape);
+    const RowRun chunk = chunk_at(number, p.shape);
     Vector<kRowVector> factor[kPieces] = {}, grad_scale[kPieces] = {}, grad_shift[kPieces] = {};
     PRAXINO_UNROLL
     for (int piece = 0; piece < kPieces; ++piece) {
-      const int column = row_column(lane, piece, lanes);
-      if (column >= width) continue;
-      factor[piece] = load_vector<kRowVector>(p.scale + chunk.frame * width + column);
+      factor[piece] = floats_of(
+          load_halves(p.scale + chunk.frame * width, half_columns(lane, piece, lanes), width));
       PRAXINO_UNROLL
       for (int i = 0; i < kRowVector; ++i) factor[piece].v[i] += 1.0F;
     }
-    for (int64_t first = chunk.begin; first < chunk.end; first += teams) {
-      const int64_t row = first + thread_index() / lanes;
-      const bool exists = row < chunk.end;
-      const float inverse = exists ? load(p.inverse + row) : 0.0F;
-      Vector<kRowVector> normalized[kPieces] = {}, grad[kPieces] = {};
-      float projection = 0;
+    for (int64_t first = chunk.begin; first < chunk.end; first += kRows * teams, batch ^= 1) {
+      RawVector<float, kRowVector> x[kRows][kPieces];
+      RawVector<T, kRowVector> grad[kRows][kPieces];
+      float inverse[kRows] = {}, projection[kRows] = {};
       PRAXINO_UNROLL
-      for (int piece = 0; piece < kPieces; ++piece) {
-        const int column = row_column(lane, piece, lanes);
-        if (!exists || column >= width) continue;
-        normalized[piece] = load_vector<kRowVector>(p.x + row * width + column);
-        grad[piece] = load_vector<kRowVector>(static_cast<const T*>(p.grad) + row * width + column);
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t row = first + r * teams + thread_index() / lanes;
         PRAXINO_UNROLL
-        for (int i = 0; i < kRowVector; ++i) {
-          normalized[piece].v[i] *= inverse;
-          grad_shift[piece].v[i] += grad[piece].v[i];
-          grad_scale[piece].v[i] += grad[piece].v[i] * normalized[piece].v[i];
-          grad[piece].v[i] *= factor[piece].v[i];
-          projection += grad[piece].v[i] * normalized[piece].v[i];
+        for (int piece = 0; piece < kPieces; ++piece) {
+          const HalfColumns at = half_columns(lane, piece, lanes);
+          const int there = row < chunk.end ? width : 0;
+          x[r][piece] = load_halves(p.x + row * width, at, there);
+          grad[r][piece] = load_halves(static_cast<const T*>(p.grad) + row * width, at, there);
+        }
+        if (row < chunk.end) inverse[r] = load(p.inverse + row);
+      }
+      PRAXINO_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        PRAXINO_UNROLL
+        for (int piece = 0; piece < kPieces; ++piece) {
+          const auto x_floats = floats_of(x[r][piece]), g = floats_of(grad[r][piece]);
+          PRAXINO_UNROLL
+          for (int i = 0; i < kRowVector; ++i) {
+            const float normalized = x_floats.v[i] * inverse[r];
+            grad_shift[piece].v[i] += g.v[i];
+            grad_scale[piece].v[i] += g.v[i] * normalized;
+            projection[r] += g.v[i] * factor[piece].v[i] * normalized;
+          }
         }
       }
-      projection = team_sum<kWholeBlock>(projection, lanes, shared_floats()) * mean;
+      team_sums<kWholeBlock, kRowThreads>(projection, lanes,
+                                          shared_floats() + batch * kWarps * kRows);
       PRAXINO_UNROLL
-      for (int piece = 0; piece < kPieces; ++piece) {
-        const int column = row_column(lane, piece, lanes);
-        if (!exists || column >= width || p.grad_x == nullptr) continue;
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t row = first + r * teams + thread_index() / lanes;
+        const float along = projection[r] * mean;
         PRAXINO_UNROLL
-        for (int i = 0; i < kRowVector; ++i)
-          grad[piece].v[i] = inverse * (grad[piece].v[i] - normalized[piece].v[i] * projection);
-        store_vector(p.grad_x + row * width + column, grad[piece]);
+        for (int piece = 0; piece < kPieces; ++piece) {
+          if (row >= chunk.end || p.grad_x == nullptr) continue;
+          const auto x_floats = floats_of(x[r][piece]);
+          auto g = floats_of(grad[r][piece]);
+          PRAXINO_UNROLL
+          for (int i = 0; i < kRowVector; ++i) {
+            const float normalized = x_floats.v[i] * inverse[r];
+            g.v[i] = inverse[r] * (g.v[i] * factor[piece].v[i] - normalized * along);
+          }
+          store_halves(p.grad_x + row * width, half_columns(lane, piece, lanes), width, g);
+        }
       }
     }
     if (p.grad_scale == nullptr) continue;
     const ChunkSums sums = sums_of(p);
-    reduce_teams(grad_scale, lanes, width, shared_floats(), chunk_row(sums, number, 0));
-    reduce_teams(grad_shift, lanes, width, shared_floats(), chunk_row(sums, number, 1));
+    if (kWholeBlock) sync_block();  // the sums of rows have been read
+    reduce_teams<true>(grad_scale, lanes, width, shared_floats(), chunk_row(sums, number, 0));
+    reduce_teams<true>(grad_shift, lanes, width, shared_floats(), chunk_row(sums, number, 1));
   }
 }
 
@@ -176,7 +224,7 @@ norm_modulate_backward_sums_kernel(NormModulateBackward p) {
   for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
        i += grid_blocks() * kRowThreads) {
     const int64_t number = i / width, column = i - number * width;
-    const Chunk chunk = chunk_at(number, p.shape);
+    const RowRun chunk = chunk_at(number, p.shape);
     float grad_scale = 0, grad_shift = 0;
     for (int64_t row = chunk.begin; row < chunk.end; ++row) {
       const float grad = load(static_cast<const T*>(p.grad) + row * width + column);
@@ -191,10 +239,10 @@ norm_modulate_backward_sums_kernel(NormModulateBackward p) {
 
 template <class T>
 auto forward_kernel(RowTeam team) {
-  if (team.pieces == 0) return norm_modulate_any_kernel<T>;
-  if (team.lanes == kRowThreads)
-    return team.pieces == 4 ? norm_modulate_kernel<T, 4, true> : norm_modulate_kernel<T, 2, true>;
-  if (team.pieces == 4) return norm_modulate_kernel<T, 4, false>;
+  if (team.lanes == kRowThreads) {
+    if (team.pieces == 4) return norm_modulate_kernel<T, 4, true>;
+    return team.pieces == 2 ? norm_modulate_kernel<T, 2, true> : norm_modulate_kernel<T, 1, true>;
+  }
   return team.pieces == 2 ? norm_modulate_kernel<T, 2, false> : norm_modulate_kernel<T, 1, false>;
 }
 
@@ -207,6 +255,20 @@ auto backward_kernel(RowTeam team) {
   }
   return team.pieces == 2 ? norm_modulate_backward_kernel<T, 2, false>
                           : norm_modulate_backward_kernel<T, 1, false>;
+}
+
+Status launch_forward(const NormModulate& p, RowTeam team, Stream stream) {
+  const bool is_float = p.element == Element::kFloat;
+  if (team.pieces == 0) {
+    return launch(
+        is_float ? norm_modulate_any_kernel<float> : norm_modulate_any_kernel<Bf16>,
+        {"norm_modulate_any", blocks_for(p.shape.rows()), kRowThreads, kWarps * sizeof(float)},
+        by_row(p), stream);
+  }
+  const auto q = by_run(p, rows_of_run(team));
+  return launch(is_float ? forward_kernel<float>(team) : forward_kernel<Bf16>(team),
+                {"norm_modulate", blocks_for(q.runs()), kRowThreads, kSumFloats * sizeof(float)}, q,
+                stream);
 }
 
 template <class T>
@@ -232,7 +294,7 @@ Status launch_backward(const NormModulateBackward& p, RowTeam team, Stream strea
     return is_float ? launch_any_backward<float>(p, stream) : launch_any_backward<Bf16>(p, stream);
   return launch(is_float ? backward_kernel<float>(team) : backward_kernel<Bf16>(team),
                 {"norm_modulate_backward", blocks_for(all_chunks(p.shape)), kRowThreads,
-                 sums_bytes(p.shape, team)},
+                 std::max(sums_bytes(p.shape, team), kSumFloats * sizeof(float))},
                 p, stream);
 }
 
@@ -240,17 +302,10 @@ Status launch_backward(const NormModulateBackward& p, RowTeam team, Stream strea
 
 Status launch_norm_modulate(const NormModulate& p, Stream stream) {
   if (!in_range(p.shape)) return kRefused;
-  const int64_t rows = p.shape.rows();
-  if (rows == 0) return {};
+  if (p.shape.rows() == 0) return {};
   const bool aligned =
       aligned_16(p.x) && aligned_16(p.scale) && aligned_16(p.shift) && aligned_16(p.y);
-  const RowTeam team = team_for(p.shape.width, kForwardPieces, aligned);
-  const int64_t teams = kRowThreads / team.lanes;
-  return launch(
-      p.element == Element::kFloat ? forward_kernel<float>(team) : forward_kernel<Bf16>(team),
-      {"norm_modulate", blocks_for((rows + teams - 1) / teams), kRowThreads,
-       kWarps * sizeof(float)},
-      by_row(p), stream);
+  return launch_forward(p, team_for(p.shape.width, kTeamPieces, aligned), stream);
 }
 
 Status launch_norm_modulate_backward(const NormModulateBackward& p, Stream stream) {
@@ -259,8 +314,7 @@ Status launch_norm_modulate_backward(const NormModulateBackward& p, Stream strea
   if (p.shape.frames == 0) return {};
   const bool aligned =
       aligned_16(p.x) && aligned_16(p.scale) && aligned_16(p.grad) && aligned_16(p.grad_x);
-  const Status status =
-      launch_backward(p, team_for(p.shape.width, kBackwardPieces, aligned), stream);
+  const Status status = launch_backward(p, team_for(p.shape.width, kTeamPieces, aligned), stream);
   if (!status.ok() || p.grad_scale == nullptr) return status;
   return launch_add_chunks(sums_of(p), stream);
 }

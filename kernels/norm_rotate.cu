@@ -3,7 +3,7 @@
 #include "kernels/chunk_sums.h"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/math.cuh"
-#include "kernels/device/memory.cuh"
+#include "kernels/device/raw_vectors.cuh"
 #include "kernels/device/reduce_teams.cuh"
 #include "kernels/device/team.cuh"
 
@@ -96,8 +96,9 @@ PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const NormRotateBackward& p) {
   return {.results = {p.grad_gain}, .workspace = p.workspace, .sums = 1, .shape = p.shape.all()};
 }
 
-// A block a chunk: the gradient of x row by row, and the chunk's sum for the gain.
-template <class T>
+// A block a chunk: the gradient of x, and the chunk's sum for the gain. A thread works on kRows
+// neighbouring rows at a time, heads of one position, which they divide.
+template <class T, int kRows>
 PRAXINO_KERNEL(kRowThreads)
 norm_rotate_backward_kernel(ByHead<NormRotateBackward> q) {
   const NormRotateBackward& p = q.params;
@@ -114,51 +115,63 @@ norm_rotate_backward_kernel(ByHead<NormRotateBackward> q) {
   }
   const int64_t chunks = all_chunks(shape);
   for (int64_t number = block_index(); number < chunks; number += grid_blocks()) {
-    const Chunk chunk = chunk_at(number, shape);
+    const RowRun chunk = chunk_at(number, shape);
     Vec sum1[1] = {}, sum2[1] = {};
-    for (int64_t first = chunk.begin; first < chunk.end; first += teams) {
-      const int64_t row = first + thread_index() / lanes;
-      const bool works = holds && row < chunk.end;
-      const int64_t at = row * width + column;
-      Vec x1 = {}, x2 = {}, g1 = {}, g2 = {};
-      float inverse = 0, projection = 0;
-      if (works) {
-        const int64_t angle = q.position(row) * half + column;
-        const Vec c = load_vector<kRowVector>(p.cos + angle);
-        const Vec s = load_vector<kRowVector>(p.sin + angle);
-        inverse = load(p.inverse + row);
-        x1 = load_vector<kRowVector>(static_cast<const T*>(p.x) + at);
-        x2 = load_vector<kRowVector>(static_cast<const T*>(p.x) + at + half);
-        g1 = load_vector<kRowVector>(static_cast<const T*>(p.grad) + at);
-        g2 = load_vector<kRowVector>(static_cast<const T*>(p.grad) + at + half);
+    for (int64_t first = chunk.begin + thread_index() / lanes * kRows;
+         first - thread_index() / lanes * kRows < chunk.end; first += kRows * teams) {
+      const bool works = holds && first < chunk.end;
+      RawVector<T, kRowVector> x[kRows][2], grad[kRows][2];
+      float inverse[kRows] = {}, projection[kRows] = {};
+      PRAXINO_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t at = (first + r) * width + column;
+        x[r][0] = load_or_zero<kRowVector>(static_cast<const T*>(p.x) + at, works);
+        x[r][1] = load_or_zero<kRowVector>(static_cast<const T*>(p.x) + at + half, works);
+        grad[r][0] = load_or_zero<kRowVector>(static_cast<const T*>(p.grad) + at, works);
+        grad[r][1] = load_or_zero<kRowVector>(static_cast<const T*>(p.grad) + at + half, works);
+        if (first < chunk.end) inverse[r] = load(p.inverse + first + r);
+      }
+      const int64_t angle = q.position(first) * half + column;
+      const Vec cos = floats_of(load_or_zero<kRowVector>(p.cos + angle, works)),
+                sin = floats_of(load_or_zero<kRowVector>(p.sin + angle, works));
+      Vec g1[kRows], g2[kRows];
+      PRAXINO_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x1 = floats_of(x[r][0]), x2 = floats_of(x[r][1]);
+        g1[r] = floats_of(grad[r][0]);
+        g2[r] = floats_of(grad[r][1]);
         PRAXINO_UNROLL
         for (int i = 0; i < kRowVector; ++i) {
-          const float a = g1.v[i] * c.v[i] + g2.v[i] * s.v[i];
-          const float b = g2.v[i] * c.v[i] - g1.v[i] * s.v[i];
-          x1.v[i] *= inverse;
-          x2.v[i] *= inverse;
-          sum1[0].v[i] += a * x1.v[i];
-          sum2[0].v[i] += b * x2.v[i];
-          g1.v[i] = a * gain1.v[i];
-          g2.v[i] = b * gain2.v[i];
-          projection += g1.v[i] * x1.v[i] + g2.v[i] * x2.v[i];
+          const float a = g1[r].v[i] * cos.v[i] + g2[r].v[i] * sin.v[i];
+          const float b = g2[r].v[i] * cos.v[i] - g1[r].v[i] * sin.v[i];
+          sum1[0].v[i] += a * (x1.v[i] * inverse[r]);
+          sum2[0].v[i] += b * (x2.v[i] * inverse[r]);
+          g1[r].v[i] = a * gain1.v[i];
+          g2[r].v[i] = b * gain2.v[i];
+          projection[r] += g1[r].v[i] * x1.v[i] + g2[r].v[i] * x2.v[i];
         }
+        projection[r] *= inverse[r];
       }
-      projection = group_sum(projection, lanes) * mean;
-      if (!works) continue;
+      team_sums<false, kRowThreads>(projection, lanes, nullptr);
       PRAXINO_UNROLL
-      for (int i = 0; i < kRowVector; ++i) {
-        g1.v[i] = inverse * (g1.v[i] - x1.v[i] * projection);
-        g2.v[i] = inverse * (g2.v[i] - x2.v[i] * projection);
+      for (int r = 0; r < kRows; ++r) {
+        if (!works || p.grad_x == nullptr) continue;
+        const Vec x1 = floats_of(x[r][0]), x2 = floats_of(x[r][1]);
+        const float along = projection[r] * mean * inverse[r];
+        PRAXINO_UNROLL
+        for (int i = 0; i < kRowVector; ++i) {
+          g1[r].v[i] = inverse[r] * (g1[r].v[i] - x1.v[i] * along);
+          g2[r].v[i] = inverse[r] * (g2[r].v[i] - x2.v[i] * along);
+        }
+        const int64_t at = (first + r) * width + column;
+        store_vector(static_cast<T*>(p.grad_x) + at, g1[r]);
+        store_vector(static_cast<T*>(p.grad_x) + at + half, g2[r]);
       }
-      if (p.grad_x == nullptr) continue;
-      store_vector(static_cast<T*>(p.grad_x) + at, g1);
-      store_vector(static_cast<T*>(p.grad_x) + at + half, g2);
     }
     if (p.grad_gain == nullptr) continue;
     float* to = chunk_row(sums_of(p), number, 0);
-    reduce_teams(sum1, lanes, half, shared_floats(), to);
-    reduce_teams(sum2, lanes, half, shared_floats(), to + half);
+    reduce_teams<false>(sum1, lanes, half, shared_floats(), to);
+    reduce_teams<false>(sum2, lanes, half, shared_floats(), to + half);
   }
 }
 
@@ -207,7 +220,7 @@ norm_rotate_backward_sums_kernel(ByHead<NormRotateBackward> q) {
   for (int64_t i = block_index() * kRowThreads + thread_index(); i < columns;
        i += grid_blocks() * kRowThreads) {
     const int64_t number = i / shape.width, column = i - number * shape.width;
-    const Chunk chunk = chunk_at(number, shape);
+    const RowRun chunk = chunk_at(number, shape);
     float sum = 0;
     for (int64_t row = chunk.begin; row < chunk.end; ++row) {
       const float x = load(static_cast<const T*>(p.x) + row * shape.width + column);
@@ -240,7 +253,11 @@ Status launch_backward(const NormRotateBackward& p, RowTeam team, Stream stream)
   const bool is_float = p.element == Element::kFloat;
   if (team.pieces == 0)
     return is_float ? launch_any_backward<float>(p, stream) : launch_any_backward<Bf16>(p, stream);
-  return launch(is_float ? norm_rotate_backward_kernel<float> : norm_rotate_backward_kernel<Bf16>,
+  const auto kernel = p.shape.heads % 2 == 0 ? (is_float ? norm_rotate_backward_kernel<float, 2>
+                                                         : norm_rotate_backward_kernel<Bf16, 2>)
+                                             : (is_float ? norm_rotate_backward_kernel<float, 1>
+                                                         : norm_rotate_backward_kernel<Bf16, 1>);
+  return launch(kernel,
                 {"norm_rotate_backward", blocks_for(all_chunks(shape)), kRowThreads,
                  sums_bytes(shape, team) / 2},
                 by_head(p), stream);

@@ -13,6 +13,9 @@ namespace praxino::kernels {
 
 inline constexpr int kUpdateThreads = 128;  // of a block
 inline constexpr int kUpdateVector = 8;     // elements that a thread moves together
+// They lie in two halves, this far apart: a warp stores whole sectors of 32 bytes of float, too.
+inline constexpr int kHalvesApart = 128;
+inline constexpr int kWarpElements = 2 * kHalvesApart;  // that a warp moves together
 inline constexpr int64_t kChunkElements = 8192;
 inline constexpr int kMostParameters = 448;  // of a launch, whose parameters take at most 4 KiB
 
@@ -72,10 +75,10 @@ constexpr PRAXINO_HOST_DEVICE ChunkElements elements_of(const ParameterChunk& ch
   return {begin, end < count ? end : count};
 }
 
-/// The first element that no whole vector holds; all are moved one by one where 16-byte accesses
-/// are not possible.
+/// The first element that a warp does not move with others; all are moved one by one where 16-byte
+/// accesses are not possible.
 constexpr PRAXINO_HOST_DEVICE int64_t tail_of(const ChunkElements& elements, bool aligned) {
-  return aligned ? elements.end - (elements.end - elements.begin) % kUpdateVector : elements.begin;
+  return aligned ? elements.end - (elements.end - elements.begin) % kWarpElements : elements.begin;
 }
 
 }  // namespace praxino::kernels

@@ -21,24 +21,24 @@ PRAXINO_DEVICE bool skipped(const float* values) { return load(values + kSkipped
 template <int N>
 PRAXINO_DEVICE Vector<N> load_average(const UpdatedParameter& from, int64_t at) {
   if (from.average == nullptr) return {};
-  return load_vector<N>(from.average + at);
+  return load_piece<N>(from.average + at);
 }
 
 // Writes new weights, and what follows them.
 template <int N>
 PRAXINO_DEVICE void store_weights(const UpdatedParameter& to, int64_t at, const Vector<N>& w,
                                   Vector<N> average, float average_weight, Element copy) {
-  store_vector(to.weight + at, w);
+  store_piece(to.weight + at, w);
   if (to.average != nullptr) {
     PRAXINO_UNROLL
     for (int i = 0; i < N; ++i) average.v[i] += average_weight * (w.v[i] - average.v[i]);
-    store_vector(to.average + at, average);
+    store_piece(to.average + at, average);
   }
   if (to.copy == nullptr) return;
   if (copy == Element::kBf16) {
-    store_vector(static_cast<Bf16*>(to.copy) + at, w);
+    store_piece(static_cast<Bf16*>(to.copy) + at, w);
   } else {
-    store_vector(static_cast<float*>(to.copy) + at, w);
+    store_piece(static_cast<float*>(to.copy) + at, w);
   }
 }
 
@@ -56,9 +56,9 @@ adamw_kernel(AdamW p) {
                const float rate = factor * to.rate, keep = 1.0F - rate * to.decay;
                const float step = rate * first_correction;
                for_pieces(elements, aligned(to) && aligned_16(gradient), [&]<int N>(int64_t at) {
-                 const Vector<N> g = load_vector<N>(gradient + at);
-                 Vector<N> w = load_vector<N>(to.weight + at), m = load_vector<N>(to.first + at),
-                           v = load_vector<N>(to.second + at);
+                 const Vector<N> g = load_piece<N>(gradient + at);
+                 Vector<N> w = load_piece<N>(to.weight + at), m = load_piece<N>(to.first + at),
+                           v = load_piece<N>(to.second + at);
                  const Vector<N> average = load_average<N>(to, at);
                  PRAXINO_UNROLL
                  for (int i = 0; i < N; ++i) {
@@ -68,8 +68,8 @@ adamw_kernel(AdamW p) {
                    const float deviation = sqrt_fast(v.v[i]) * second_correction + p.epsilon;
                    w.v[i] = keep * w.v[i] - step * m.v[i] * reciprocal_fast(deviation);
                  }
-                 store_vector(to.first + at, m);
-                 store_vector(to.second + at, v);
+                 store_piece(to.first + at, m);
+                 store_piece(to.second + at, v);
                  store_weights(to, at, w, average, average_weight, p.copy);
                });
              });
@@ -88,17 +88,17 @@ muon_momentum_kernel(MuonMomentum p) {
         for_pieces(elements, whole, [&]<int N>(int64_t at) {
           Vector<N> u = {};
           if (!skip) {
-            const Vector<N> g = load_vector<N>(gradient + at);
-            Vector<N> m = load_vector<N>(to.first + at);
+            const Vector<N> g = load_piece<N>(gradient + at);
+            Vector<N> m = load_piece<N>(to.first + at);
             PRAXINO_UNROLL
             for (int i = 0; i < N; ++i) {
               const float fresh = share * g.v[i];
               m.v[i] = p.momentum * m.v[i] + fresh;
               u.v[i] = fresh + p.momentum * m.v[i];
             }
-            store_vector(to.first + at, m);
+            store_piece(to.first + at, m);
           }
-          store_vector(direction + at, u);
+          store_piece(direction + at, u);
         });
       });
 }
@@ -114,9 +114,9 @@ muon_apply_kernel(MuonApply p) {
     const bool whole = aligned_16(to.weight) && aligned_16(to.average) && aligned_16(to.copy) &&
                        aligned_16(direction);
     for_pieces(elements, whole, [&]<int N>(int64_t at) {
-      const Vector<N> u = load_vector<N>(direction + at);
+      const Vector<N> u = load_piece<N>(direction + at);
       const Vector<N> average = load_average<N>(to, at);
-      Vector<N> w = load_vector<N>(to.weight + at);
+      Vector<N> w = load_piece<N>(to.weight + at);
       PRAXINO_UNROLL
       for (int i = 0; i < N; ++i) w.v[i] = keep * w.v[i] - step * u.v[i];
       store_weights(to, at, w, average, average_weight, p.copy);

@@ -11,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/division.h"
 #include "kernels/host_device.h"
+#include "kernels/small_division.h"
 
 namespace praxino::kernels {
 
@@ -98,20 +100,40 @@ constexpr PRAXINO_HOST_DEVICE int64_t all_strips(const PatchGrid& grid, int64_t 
   return grid.frames() * grid.rows * ((grid.columns + columns - 1) / columns);
 }
 
+/// What strips are counted by: integer divisions would take longer than the pixels of a strip.
+struct StripDivisors {
+  Divisor strips;  // of a row of patches
+  Divisor rows;    // of patches, of a frame
+  Divisor time;    // frames of a clip
+  SmallDivisor patch;
+};
+
+/// REQUIRES: there are strips.
+constexpr StripDivisors strip_divisors(const PatchGrid& grid, int64_t columns) {
+  return {Divisor((grid.columns + columns - 1) / columns), Divisor(grid.rows), Divisor(grid.time),
+          SmallDivisor(grid.patch)};
+}
+
 struct Strip {
-  int64_t frame;   // counted over all clips
+  int64_t frame;  // counted over all clips
+  int64_t clip;
+  int64_t moment;  // the frame in its clip
   int64_t row;     // of patches
   int64_t column;  // the first patch
   int64_t columns;
 };
 
-constexpr PRAXINO_HOST_DEVICE Strip strip_at(int64_t number, const PatchGrid& grid,
-                                             int64_t columns) {
-  const int64_t strips = (grid.columns + columns - 1) / columns;
-  const int64_t line = number / strips, column = (number - line * strips) * columns;
-  const int64_t frame = line / grid.rows;
-  const int64_t left = grid.columns - column;
-  return {frame, line - frame * grid.rows, column, left < columns ? left : columns};
+constexpr PRAXINO_HOST_DEVICE Strip strip_at(int64_t number, const PatchGrid& grid, int64_t columns,
+                                             const StripDivisors& by) {
+  const int64_t line = by.strips.quotient(number);
+  const int64_t column = (number - line * by.strips.by()) * columns, left = grid.columns - column;
+  const int64_t frame = by.rows.quotient(line), clip = by.time.quotient(frame);
+  return {frame,
+          clip,
+          frame - clip * grid.time,
+          line - frame * grid.rows,
+          column,
+          left < columns ? left : columns};
 }
 
 /// The first element of the strip's tokens.
@@ -122,8 +144,7 @@ constexpr PRAXINO_HOST_DEVICE int64_t first_of_tokens(const Strip& strip, const 
 /// The first pixel of the strip in channel 0.
 constexpr PRAXINO_HOST_DEVICE int64_t first_of_pixels(const Strip& strip, const PatchGrid& grid,
                                                       const PictureStrides& strides) {
-  const int64_t clip = strip.frame / grid.time;
-  return clip * strides.batch + (strip.frame - clip * grid.time) * strides.time +
+  return strip.clip * strides.batch + strip.moment * strides.time +
          strip.row * grid.patch * strides.row + strip.column * grid.patch;
 }
 
@@ -134,26 +155,28 @@ struct StripPixel {
   int x;
 };
 
-constexpr PRAXINO_HOST_DEVICE StripPixel strip_pixel(uint32_t element, uint32_t patch,
-                                                     uint32_t token) {
-  const uint32_t column = element / token, inside = element - column * token;
-  const uint32_t run = inside / patch;
-  return {static_cast<int>(run), static_cast<int>(column * patch + (inside - run * patch))};
+constexpr PRAXINO_HOST_DEVICE StripPixel strip_pixel(uint32_t element, const SmallDivisor& patch,
+                                                     const SmallDivisor& token) {
+  const uint32_t column = token.quotient(element), inside = element - column * token.by();
+  const uint32_t run = patch.quotient(inside);
+  return {static_cast<int>(run),
+          static_cast<int>(column * patch.by() + (inside - run * patch.by()))};
 }
 
 /// Run i of a strip is row i % patch of channel i / patch.
-constexpr PRAXINO_HOST_DEVICE int64_t offset_of_run(int run, int patch,
+constexpr PRAXINO_HOST_DEVICE int64_t offset_of_run(int run, const SmallDivisor& patch,
                                                     const PictureStrides& strides) {
-  const int channel = run / patch;
-  return channel * strides.channel + (run - channel * patch) * strides.row;
+  const auto channel = static_cast<int>(patch.quotient(static_cast<uint32_t>(run)));
+  return channel * strides.channel + (run - channel * static_cast<int>(patch.by())) * strides.row;
 }
 
 /// The same modulo 16, which 32 bits know.
-constexpr PRAXINO_HOST_DEVICE int phase_of_run(int run, int patch, const PictureStrides& strides) {
-  const int channel = run / patch;
-  const uint32_t offset =
-      static_cast<uint32_t>(channel) * static_cast<uint32_t>(strides.channel) +
-      static_cast<uint32_t>(run - channel * patch) * static_cast<uint32_t>(strides.row);
+constexpr PRAXINO_HOST_DEVICE int phase_of_run(int run, const SmallDivisor& patch,
+                                               const PictureStrides& strides) {
+  const auto at = static_cast<uint32_t>(run);
+  const uint32_t channel = patch.quotient(at);
+  const uint32_t offset = channel * static_cast<uint32_t>(strides.channel) +
+                          (at - channel * patch.by()) * static_cast<uint32_t>(strides.row);
   return static_cast<int>(offset % static_cast<uint32_t>(kUnit));
 }
 

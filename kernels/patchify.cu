@@ -12,7 +12,7 @@ template <class Pixel>
 struct Runs {
   Pixel* pixels;
   PictureStrides strides;
-  int patch;
+  SmallDivisor patch;
   PRAXINO_DEVICE Pixel* operator()(int run) const {
     return pixels + offset_of_run(run, patch, strides);
   }
@@ -29,25 +29,24 @@ patchify_kernel(InStrips<Patchify> in) {
   const Patchify& p = in.p;
   const int64_t columns = in.columns, strips = all_strips(p.grid, columns);
   const int runs = static_cast<int>(p.grid.channels * p.grid.patch);
-  const int pitch = static_cast<int>(strip_pitch(columns * p.grid.patch));
-  const auto patch = static_cast<uint32_t>(p.grid.patch),
-             token = static_cast<uint32_t>(p.grid.token());
+  const int pitch = static_cast<int>(in.pitch.by() * kUnit);
   for (int64_t number = block_index(); number < strips; number += grid_blocks()) {
-    const Strip strip = strip_at(number, p.grid, columns);
+    const Strip strip = in.strip(number);
     const Runs<const uint8_t> run_at{p.pixels + first_of_pixels(strip, p.grid, p.strides),
-                                     p.strides, static_cast<int>(p.grid.patch)};
-    stage_runs(strip_memory(), pitch, runs, static_cast<int>(strip.columns * p.grid.patch), run_at);
+                                     p.strides, in.by.patch};
+    stage_runs(strip_memory(), in.pitch, runs, static_cast<int>(strip.columns * p.grid.patch),
+               run_at);
     commit_copies();
     wait_copies<0>();
     sync_block();
     T* tokens = static_cast<T*>(p.tokens) + first_of_tokens(strip, p.grid);
-    const uint32_t elements = static_cast<uint32_t>(strip.columns) * token;
+    const uint32_t elements = static_cast<uint32_t>(strip.columns) * in.token.by();
     for (uint32_t i = static_cast<uint32_t>(thread_index()) * kVector; i < elements;
          i += kStripThreads * kVector) {
       Vector<kVector> values;
       PRAXINO_UNROLL
       for (int piece = 0; piece < kVector; piece += kRun) {
-        const StripPixel at = strip_pixel(i + static_cast<uint32_t>(piece), patch, token);
+        const StripPixel at = strip_pixel(i + static_cast<uint32_t>(piece), in.by.patch, in.token);
         uint32_t levels[kRun];
         load_pixels(strip_memory() + at.run * pitch + run_at.phase(at.run) + at.x, levels);
         PRAXINO_UNROLL
@@ -66,21 +65,19 @@ unpatchify_kernel(InStrips<Unpatchify> in) {
   const Unpatchify& p = in.p;
   const int64_t columns = in.columns, strips = all_strips(p.grid, columns);
   const int runs = static_cast<int>(p.grid.channels * p.grid.patch);
-  const int pitch = static_cast<int>(strip_pitch(columns * p.grid.patch));
-  const auto patch = static_cast<uint32_t>(p.grid.patch),
-             token = static_cast<uint32_t>(p.grid.token());
+  const int pitch = static_cast<int>(in.pitch.by() * kUnit);
   for (int64_t number = block_index(); number < strips; number += grid_blocks()) {
-    const Strip strip = strip_at(number, p.grid, columns);
+    const Strip strip = in.strip(number);
     const Runs<uint8_t> run_at{p.pixels + first_of_pixels(strip, p.grid, p.strides), p.strides,
-                               static_cast<int>(p.grid.patch)};
+                               in.by.patch};
     const T* tokens = static_cast<const T*>(p.tokens) + first_of_tokens(strip, p.grid);
-    const uint32_t elements = static_cast<uint32_t>(strip.columns) * token;
+    const uint32_t elements = static_cast<uint32_t>(strip.columns) * in.token.by();
     for (uint32_t i = static_cast<uint32_t>(thread_index()) * kVector; i < elements;
          i += kStripThreads * kVector) {
       const Vector<kVector> values = load_vector<kVector>(tokens + i);
       PRAXINO_UNROLL
       for (int piece = 0; piece < kVector; piece += kRun) {
-        const StripPixel at = strip_pixel(i + static_cast<uint32_t>(piece), patch, token);
+        const StripPixel at = strip_pixel(i + static_cast<uint32_t>(piece), in.by.patch, in.token);
         uint32_t levels[kRun];
         PRAXINO_UNROLL
         for (int j = 0; j < kRun; ++j)
@@ -89,7 +86,8 @@ unpatchify_kernel(InStrips<Unpatchify> in) {
       }
     }
     sync_block();
-    write_runs(strip_memory(), pitch, runs, static_cast<int>(strip.columns * p.grid.patch), run_at);
+    write_runs(strip_memory(), in.pitch, runs, static_cast<int>(strip.columns * p.grid.patch),
+               run_at);
     sync_block();  // before the strip's memory is used again
   }
 }
@@ -105,7 +103,7 @@ struct UnpatchifyKernels {
 
 StripShape strip_shape(const PatchGrid& grid) {
   const int64_t columns = strip_columns(grid);
-  return {columns, strip_bytes(grid, columns)};
+  return {columns, strip_bytes(grid, columns), grid.token()};
 }
 
 }  // namespace

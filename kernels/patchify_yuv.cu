@@ -23,35 +23,50 @@ struct PlaneRuns {
 };
 
 PRAXINO_DEVICE const uint8_t* plane_of(const uint8_t* first, const PlaneStrides& strides,
-                                       int64_t frame, int64_t time) {
-  const int64_t clip = frame / time;
-  return first + clip * strides.batch + (frame - clip * time) * strides.time;
+                                       const Strip& strip) {
+  return first + strip.clip * strides.batch + strip.moment * strides.time;
 }
 
-// The chroma window of a strip, in samples of the picture.
+// The chroma window of a strip: samples of the picture.
 struct Window {
   ChromaSpan rows, columns;
-  int64_t height, width;  // samples of the picture
 };
+
+// The same along one direction, seen from the strip's first pixel: 32 bits hold it.
+struct Samples {
+  int odd;     // 1 where that pixel stands at an odd place of the picture
+  int before;  // the sample before its own, counted from the window's first; perhaps -1
+  int last;    // of the window
+  PRAXINO_DEVICE int first_of(int pixel) const { return (odd + pixel + 1) / 2 + before; }
+  PRAXINO_DEVICE int weight_of(int pixel) const { return (odd + pixel) % 2 == 0 ? 3 : 1; }
+  /// Beyond the window lies nothing that its pixels are made of but what lies beyond the picture.
+  PRAXINO_DEVICE int inside(int at) const { return at < 0 ? 0 : at < last ? at : last; }
+};
+
+PRAXINO_DEVICE Samples samples_of(int64_t first_pixel, const ChromaSpan& span) {
+  const int64_t odd = first_pixel % 2;
+  return {static_cast<int>(odd), static_cast<int>((first_pixel - odd) / 2 - 1 - span.begin),
+          static_cast<int>(span.end - 1 - span.begin)};
+}
 
 /// Chroma of kRun neighbouring pixels, in sixteenths: sums of nine, three, three and one samples'
 /// shares. More than one pixel begin at an even place.
 template <int kRun>
-PRAXINO_DEVICE void chroma_of(const PlaneRuns& plane, const Window& window, int64_t y, int64_t x,
-                              int (&sixteenths)[kRun]) {
+PRAXINO_DEVICE void chroma_of(const PlaneRuns& plane, const Samples& down, const Samples& across,
+                              const StripPixel& pixel, int (&sixteenths)[kRun]) {
   constexpr int kColumns = kRun == 1 ? 2 : kRun / 2 + 2;
-  const ChromaTap across = chroma_tap(x, window.width), down = chroma_tap(y, window.height);
-  const uint8_t* upper = plane.staged(static_cast<int>(down.first - window.rows.begin));
-  const uint8_t* lower = plane.staged(static_cast<int>(down.second - window.rows.begin));
-  const int64_t first = (x + 1) / 2 - 1;
+  const int above = down.first_of(pixel.run), first = across.first_of(pixel.x);
+  const int down_weight = down.weight_of(pixel.run), across_weight = across.weight_of(pixel.x);
+  const uint8_t* upper = plane.staged(down.inside(above));
+  const uint8_t* lower = plane.staged(down.inside(above + 1));
   int quarters[kColumns];
   PRAXINO_UNROLL
   for (int i = 0; i < kColumns; ++i) {
-    const int at = static_cast<int>(chroma_inside(first + i, window.width) - window.columns.begin);
-    quarters[i] = (4 - down.weight) * load(upper + at) + down.weight * load(lower + at);
+    const int at = across.inside(first + i);
+    quarters[i] = (4 - down_weight) * load(upper + at) + down_weight * load(lower + at);
   }
   if constexpr (kRun == 1) {
-    sixteenths[0] = (4 - across.weight) * quarters[0] + across.weight * quarters[1];
+    sixteenths[0] = (4 - across_weight) * quarters[0] + across_weight * quarters[1];
   } else {
     PRAXINO_UNROLL
     for (int i = 0; i < kRun; ++i) {
@@ -84,7 +99,7 @@ PRAXINO_DEVICE Window window_of(const Strip& strip, const PatchGrid& grid) {
   const int64_t height = chroma_samples(grid.height()), width = chroma_samples(grid.width());
   const int64_t top = strip.row * grid.patch, left = strip.column * grid.patch;
   return {chroma_span(top, top + grid.patch, height),
-          chroma_span(left, left + strip.columns * grid.patch, width), height, width};
+          chroma_span(left, left + strip.columns * grid.patch, width)};
 }
 
 template <class T, int kVector, int kRun>
@@ -92,26 +107,26 @@ PRAXINO_KERNEL(kStripThreads)
 patchify_yuv_kernel(InStrips<PatchifyYuv> in) {
   const PatchifyYuv& p = in.p;
   const int64_t strips = all_strips(p.grid, in.columns), patch = p.grid.patch;
-  const int pitch = static_cast<int>(strip_pitch(in.columns * patch));
-  const int chroma_pitch = static_cast<int>(strip_pitch(most_samples(in.columns * patch)));
-  const uint32_t area = static_cast<uint32_t>(patch * patch);
+  const int pitch = static_cast<int>(in.pitch.by() * kUnit);
+  const int chroma_pitch = static_cast<int>(in.narrower_pitch.by() * kUnit);
+  const uint32_t area = in.token.by();
   for (int64_t number = block_index(); number < strips; number += grid_blocks()) {
-    const Strip strip = strip_at(number, p.grid, in.columns);
+    const Strip strip = in.strip(number);
     const Window window = window_of(strip, p.grid);
     const int64_t top = strip.row * patch, left = strip.column * patch;
     const int64_t corner = window.rows.begin * p.chroma.row + window.columns.begin;
-    const PlaneRuns luma{plane_of(p.y, p.luma, strip.frame, p.grid.time) + top * p.luma.row + left,
-                         p.luma.row, strip_memory(), pitch};
-    const PlaneRuns u{plane_of(p.u, p.chroma, strip.frame, p.grid.time) + corner, p.chroma.row,
+    const PlaneRuns luma{plane_of(p.y, p.luma, strip) + top * p.luma.row + left, p.luma.row,
+                         strip_memory(), pitch};
+    const PlaneRuns u{plane_of(p.u, p.chroma, strip) + corner, p.chroma.row,
                       luma.shared + patch * pitch, chroma_pitch};
-    const PlaneRuns v{plane_of(p.v, p.chroma, strip.frame, p.grid.time) + corner, p.chroma.row,
+    const PlaneRuns v{plane_of(p.v, p.chroma, strip) + corner, p.chroma.row,
                       u.shared + most_samples(patch) * chroma_pitch, chroma_pitch};
-    const int rows = static_cast<int>(window.rows.end - window.rows.begin);
-    const int samples = static_cast<int>(window.columns.end - window.columns.begin);
-    stage_runs(luma.shared, pitch, static_cast<int>(patch), static_cast<int>(strip.columns * patch),
-               luma);
-    stage_runs(u.shared, chroma_pitch, rows, samples, u);
-    stage_runs(v.shared, chroma_pitch, rows, samples, v);
+    const Samples down = samples_of(top, window.rows), across = samples_of(left, window.columns);
+    const int rows = down.last + 1, samples = across.last + 1;
+    stage_runs(luma.shared, in.pitch, static_cast<int>(patch),
+               static_cast<int>(strip.columns * patch), luma);
+    stage_runs(u.shared, in.narrower_pitch, rows, samples, u);
+    stage_runs(v.shared, in.narrower_pitch, rows, samples, v);
     commit_copies();
     wait_copies<0>();
     sync_block();
@@ -122,13 +137,12 @@ patchify_yuv_kernel(InStrips<PatchifyYuv> in) {
       Vector<kVector> values[3];
       PRAXINO_UNROLL
       for (int piece = 0; piece < kVector; piece += kRun) {
-        const StripPixel at =
-            strip_pixel(i + static_cast<uint32_t>(piece), static_cast<uint32_t>(patch), area);
+        const StripPixel at = strip_pixel(i + static_cast<uint32_t>(piece), in.by.patch, in.token);
         uint32_t levels[kRun];
         int u16[kRun], v16[kRun];
         load_pixels(luma.staged(at.run) + at.x, levels);
-        chroma_of(u, window, top + at.run, left + at.x, u16);
-        chroma_of(v, window, top + at.run, left + at.x, v16);
+        chroma_of(u, down, across, at, u16);
+        chroma_of(v, down, across, at, v16);
         PRAXINO_UNROLL
         for (int j = 0; j < kRun; ++j) {
           const Rgb rgb = rgb_tokens(levels[j], u16[j], v16[j], p.color);
@@ -137,7 +151,7 @@ patchify_yuv_kernel(InStrips<PatchifyYuv> in) {
         }
       }
       // A token has the three channels of its square one after another.
-      T* to = tokens + i + 2 * (i / area) * area;
+      T* to = tokens + i + 2 * in.token.quotient(i) * area;
       PRAXINO_UNROLL
       for (int c = 0; c < 3; ++c) store_vector(to + c * area, values[c]);
     }
@@ -156,8 +170,9 @@ Status launch_patchify_yuv(const PatchifyYuv& p, Stream stream) {
   if (!in_range(p.grid) || p.grid.channels != 3) return kRefused;
   if (p.grid.elements() == 0) return {};
   const int64_t columns = yuv_strip_columns(p.grid);
-  return launch_strips("patchify_yuv", p, {columns, yuv_strip_bytes(p.grid, columns)},
-                       kernel_for<PatchifyYuvKernels>(p), stream);
+  const StripShape shape{columns, yuv_strip_bytes(p.grid, columns), p.grid.patch * p.grid.patch,
+                         strip_pitch(most_samples(columns * p.grid.patch))};
+  return launch_strips("patchify_yuv", p, shape, kernel_for<PatchifyYuvKernels>(p), stream);
 }
 
 }  // namespace praxino::kernels

@@ -16,15 +16,29 @@ constexpr int kVerdictWarps = kVerdictThreads / kWarp;
 template <class T>
 PRAXINO_KERNEL(kUpdateThreads)
 squared_sums_kernel(SquaredSums p) {
+  constexpr int kAtOnce = 4, kStep = kUpdateThreads * kUpdateVector;
   for_chunks(p.list, [&](int number, const UpdatedParameter&, const ChunkElements& elements,
                          int64_t chunk) {
     const T* gradient = static_cast<const T*>(p.gradients.of[number]);
+    const int64_t tail = tail_of(elements, aligned_16(gradient));
     float squares = 0;
-    for_pieces(elements, aligned_16(gradient), [&]<int N>(int64_t at) {
-      const Vector<N> g = load_vector<N>(gradient + at);
+    for (int64_t first = elements.begin + thread_index() * kUpdateVector; first < tail;
+         first += kAtOnce * kStep) {
+      RawVector<T, kUpdateVector> g[kAtOnce];
       PRAXINO_UNROLL
-      for (int i = 0; i < N; ++i) squares += g.v[i] * g.v[i];
-    });
+      for (int j = 0; j < kAtOnce; ++j)
+        g[j] = load_or_zero<kUpdateVector>(gradient + first + j * kStep, first + j * kStep < tail);
+      PRAXINO_UNROLL
+      for (int j = 0; j < kAtOnce; ++j) {
+        const Vector<kUpdateVector> part = floats_of(g[j]);
+        PRAXINO_UNROLL
+        for (int i = 0; i < kUpdateVector; ++i) squares += part.v[i] * part.v[i];
+      }
+    }
+    for (int64_t at = tail + thread_index(); at < elements.end; at += kUpdateThreads) {
+      const float g = load(gradient + at);
+      squares += g * g;
+    }
     squares = team_sum<true>(squares, kUpdateThreads, shared_floats());
     if (thread_index() == 0) store(p.sums + chunk, squares);
   });

@@ -1,18 +1,37 @@
 #pragma once
 // How a block walks over the chunks of an optimizer's parameters (kernels/parameter_chunks.h).
 
-#include "kernels/device/memory.cuh"
+#include "kernels/device/raw_vectors.cuh"
 #include "kernels/device/thread.cuh"
 #include "kernels/parameter_chunks.h"
 
 namespace praxino::kernels::device {
+
+/// What a thread moves together: kUpdateVector elements in two halves, or one.
+template <int N, class T>
+PRAXINO_DEVICE Vector<N> load_piece(const T* from, Site site = PRAXINO_HERE) {
+  if constexpr (N == 1) {
+    return load_vector<1>(from, site);
+  } else {
+    return floats_of(load_halves(from, {0, kHalvesApart}, kWarpElements, site));
+  }
+}
+template <class T, int N>
+PRAXINO_DEVICE void store_piece(T* to, const Vector<N>& from, Site site = PRAXINO_HERE) {
+  if constexpr (N == 1) {
+    store(to, from.v[0], site);
+  } else {
+    store_halves(to, {0, kHalvesApart}, kWarpElements, from, site);
+  }
+}
 
 /// Calls piece<N>(first element) for all elements of a chunk, N of them at a time: kUpdateVector
 /// where the parameter's pointers are `aligned`, 1 in the tail and elsewhere.
 template <class Piece>
 PRAXINO_DEVICE void for_pieces(const ChunkElements& elements, bool aligned, Piece piece) {
   const int64_t tail = tail_of(elements, aligned);
-  for (int64_t at = elements.begin + thread_index() * kUpdateVector; at < tail;
+  constexpr int kHalf = kUpdateVector / 2;
+  for (int64_t at = elements.begin + warp_index() * kWarpElements + lane_index() * kHalf; at < tail;
        at += kUpdateThreads * kUpdateVector)
     piece.template operator()<kUpdateVector>(at);
   for (int64_t at = tail + thread_index(); at < elements.end; at += kUpdateThreads)

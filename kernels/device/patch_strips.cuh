@@ -14,6 +14,11 @@ template <class Params>
 struct InStrips {
   Params p;
   int64_t columns;  // patches of a strip
+  StripDivisors by;
+  SmallDivisor token;           // StripShape::token
+  SmallDivisor pitch;           // of runs of pixels, in units
+  SmallDivisor narrower_pitch;  // StripShape::narrower_pitch
+  PRAXINO_DEVICE Strip strip(int64_t number) const { return strip_at(number, p.grid, columns, by); }
 };
 
 /// Elements of a 16-byte access where every token and the pointer allow it, else 1.
@@ -34,17 +39,26 @@ auto kernel_for(const Params& p) {
 }
 
 struct StripShape {
-  int64_t columns;  // patches of a strip
-  int64_t bytes;    // of shared memory
+  int64_t columns;                 // patches of a strip
+  int64_t bytes;                   // of shared memory
+  int64_t token;                   // elements of a token that a thread goes through
+  int64_t narrower_pitch = kUnit;  // of runs of samples, where there are such
 };
 
 template <class Params>
 Status launch_strips(const char* name, const Params& p, const StripShape& shape,
                      void (*kernel)(InStrips<Params>), Stream stream) {
+  const int64_t pitch = strip_pitch(shape.columns * p.grid.patch);
+  const InStrips<Params> in{.p = p,
+                            .columns = shape.columns,
+                            .by = strip_divisors(p.grid, shape.columns),
+                            .token = SmallDivisor(shape.token),
+                            .pitch = SmallDivisor(units_of_pitch(pitch)),
+                            .narrower_pitch = SmallDivisor(units_of_pitch(shape.narrower_pitch))};
   return launch(kernel,
                 {name, blocks_for(all_strips(p.grid, shape.columns)), kStripThreads,
                  static_cast<size_t>(shape.bytes)},
-                InStrips<Params>{p, shape.columns}, stream);
+                in, stream);
 }
 
 }  // namespace praxino::kernels::device

@@ -17,15 +17,17 @@ PRAXINO_DEVICE int phase_of(const void* address) {
 
 /// Run i of `runs`, each of `bytes` pixels, from global(i) to shared + i * pitch + its phase, while
 /// the thread goes on; whole units by asynchronous copies, which belong to the thread's next group.
+/// `pitch` counts units.
 template <class Global>
-PRAXINO_DEVICE void stage_runs(uint8_t* shared, int pitch, int runs, int bytes, Global global,
-                               Site site = PRAXINO_HERE) {
-  const int units = pitch / static_cast<int>(kUnit);
+PRAXINO_DEVICE void stage_runs(uint8_t* shared, const SmallDivisor& pitch, int runs, int bytes,
+                               Global global, Site site = PRAXINO_HERE) {
+  const int units = static_cast<int>(pitch.by());
   for (int i = thread_index(); i < runs * units; i += block_threads()) {
-    const int run = i / units, begin = (i - run * units) * static_cast<int>(kUnit);
+    const auto run = static_cast<int>(pitch.quotient(static_cast<uint32_t>(i)));
+    const int begin = (i - run * units) * static_cast<int>(kUnit);
     const uint8_t* from = global(run);
     const int phase = phase_of(from), end = begin + static_cast<int>(kUnit);
-    uint8_t* to = shared + run * pitch;
+    uint8_t* to = shared + run * units * static_cast<int>(kUnit);
     if (begin >= phase && end <= phase + bytes) {
       copy_16_async(to + begin, from - phase + begin, site);
     } else {
@@ -37,14 +39,15 @@ PRAXINO_DEVICE void stage_runs(uint8_t* shared, int pitch, int runs, int bytes, 
 
 /// The way back.
 template <class Global>
-PRAXINO_DEVICE void write_runs(const uint8_t* shared, int pitch, int runs, int bytes, Global global,
-                               Site site = PRAXINO_HERE) {
-  const int units = pitch / static_cast<int>(kUnit);
+PRAXINO_DEVICE void write_runs(const uint8_t* shared, const SmallDivisor& pitch, int runs,
+                               int bytes, Global global, Site site = PRAXINO_HERE) {
+  const int units = static_cast<int>(pitch.by());
   for (int i = thread_index(); i < runs * units; i += block_threads()) {
-    const int run = i / units, begin = (i - run * units) * static_cast<int>(kUnit);
+    const auto run = static_cast<int>(pitch.quotient(static_cast<uint32_t>(i)));
+    const int begin = (i - run * units) * static_cast<int>(kUnit);
     uint8_t* to = global(run);
     const int phase = phase_of(to), end = begin + static_cast<int>(kUnit);
-    const uint8_t* from = shared + run * pitch;
+    const uint8_t* from = shared + run * units * static_cast<int>(kUnit);
     if (begin >= phase && end <= phase + bytes) {
       store_words(to - phase + begin, load_words(from + begin, site), site);
     } else {

@@ -29,10 +29,12 @@ struct FiniteScalarQuantize : torch::autograd::Function<FiniteScalarQuantize> {
     Launching::check(kernels::launch_fsq(p, launching.stream()), "finite_scalar_quantize");
     ctx->save_for_backward({z});
     ctx->mark_non_differentiable({indices});
+    ctx->set_materialize_grads(false);  // or autograd fills a gradient of the indices with zeros
     return {codes, indices};
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     refuse_double_backward("finite_scalar_quantize");
+    if (!grads[0].defined()) return {Tensor(), Tensor()};
     const Tensor z = ctx->get_saved_variables()[0];
     const Tensor grad = grads[0].contiguous(), grad_z = at::empty_like(z);
     const Launching launching(z);

@@ -4,6 +4,8 @@
 
 #include <random>
 
+#include "kernels/small_division.h"
+
 namespace praxino::kernels {
 namespace {
 
@@ -15,6 +17,19 @@ TEST(Division, EqualsTheLanguagesForAllSmallNumbers) {
       ASSERT_EQ(divisor.quotient(n), n / by) << n << " / " << by;
       ASSERT_EQ(divisor.remainder(n), n % by) << n << " % " << by;
     }
+  }
+}
+
+// Every divisor at the numbers where an approximate multiplier would fail first.
+TEST(Division, OfSmallNumbersIsThatOfTheLanguage) {
+  for (uint32_t by = 1; by <= 1 << 16; ++by) {
+    const SmallDivisor divisor(by);
+    ASSERT_EQ(divisor.by(), by);
+    for (uint32_t n = by - 1; n + 1 < 1 << 16; n += by) {
+      ASSERT_EQ(divisor.quotient(n), n / by) << n << " / " << by;
+      ASSERT_EQ(divisor.quotient(n + 1), (n + 1) / by) << n + 1 << " / " << by;
+    }
+    ASSERT_EQ(divisor.quotient(65535), 65535 / by);
   }
 }
 

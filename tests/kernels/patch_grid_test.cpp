@@ -14,15 +14,15 @@ TEST(PatchGrid, StripsCoverEveryPixelOnceInTheOrderOfTokens) {
        {PatchGrid{1, 1, 1, 1, 1, 1}, PatchGrid{2, 3, 2, 5, 3, 4}, PatchGrid{1, 2, 3, 7, 2, 3}}) {
     const PictureStrides strides = contiguous_strides(grid);
     for (int64_t columns = 1; columns <= grid.columns; ++columns) {
+      const StripDivisors by = strip_divisors(grid, columns);
       int64_t next = 0;
       for (int64_t number = 0; number < all_strips(grid, columns); ++number) {
-        const Strip strip = strip_at(number, grid, columns);
+        const Strip strip = strip_at(number, grid, columns, by);
         ASSERT_EQ(first_of_tokens(strip, grid), next);
         const int64_t pixels = first_of_pixels(strip, grid, strides);
         for (int64_t e = 0; e < strip.columns * grid.token(); ++e, ++next) {
           const StripPixel at =
-              strip_pixel(static_cast<uint32_t>(e), static_cast<uint32_t>(grid.patch),
-                          static_cast<uint32_t>(grid.token()));
+              strip_pixel(static_cast<uint32_t>(e), by.patch, SmallDivisor(grid.token()));
           const int64_t token = next / grid.token(), inside = next % grid.token();
           const int64_t area = grid.patch * grid.patch, place = token % (grid.rows * grid.columns);
           const int64_t frame = token / (grid.rows * grid.columns), channel = inside / area;
@@ -30,10 +30,9 @@ TEST(PatchGrid, StripsCoverEveryPixelOnceInTheOrderOfTokens) {
           const int64_t x = place % grid.columns * grid.patch + inside % grid.patch;
           const int64_t want =
               ((frame * grid.channels + channel) * grid.height() + y) * grid.width() + x;
-          const int patch = static_cast<int>(grid.patch);
-          ASSERT_EQ(pixels + offset_of_run(at.run, patch, strides) + at.x, want);
-          ASSERT_EQ(phase_of_run(at.run, patch, strides),
-                    offset_of_run(at.run, patch, strides) % 16);
+          ASSERT_EQ(pixels + offset_of_run(at.run, by.patch, strides) + at.x, want);
+          ASSERT_EQ(phase_of_run(at.run, by.patch, strides),
+                    offset_of_run(at.run, by.patch, strides) % 16);
         }
       }
       ASSERT_EQ(next, grid.elements());
@@ -94,7 +93,7 @@ TEST(PatchGrid, RunsDivideThePatch) {
 TEST(PatchGrid, ReachesBeyondWhatThirtyTwoBitsHold) {
   const PatchGrid grid{4096, 64, 32, 32, 3, 8};
   ASSERT_TRUE(in_range(grid));
-  const Strip last = strip_at(all_strips(grid, 32) - 1, grid, 32);
+  const Strip last = strip_at(all_strips(grid, 32) - 1, grid, 32, strip_divisors(grid, 32));
   EXPECT_EQ(first_of_tokens(last, grid), grid.elements() - 32 * grid.token());
   EXPECT_EQ(first_of_pixels(last, grid, contiguous_strides(grid)),
             grid.elements() - 2 * grid.height() * grid.width() - 8 * grid.width());

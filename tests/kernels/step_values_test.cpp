@@ -167,8 +167,8 @@ TEST(ParameterChunks, TileEveryParameterOnce) {
       EXPECT_GT(elements.end, elements.begin);
       EXPECT_EQ(tail_of(elements, false), elements.begin);
       const int64_t tail = tail_of(elements, true);
-      EXPECT_EQ((tail - elements.begin) % kUpdateVector, 0);
-      EXPECT_LT(elements.end - tail, kUpdateVector);
+      EXPECT_EQ((tail - elements.begin) % kWarpElements, 0);
+      EXPECT_LT(elements.end - tail, kWarpElements);
       EXPECT_GE(tail, elements.begin);
       next = elements.end;
     }
