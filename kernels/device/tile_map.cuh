@@ -20,7 +20,7 @@ struct TensorShape {
   void* data = nullptr;  // aligned to 16 bytes
   Element element = Element::kBf16;
   int dimensions = 0;
-  int64_t sizes[kMostDimensions] = {};    // in elements, from 1
+  int64_t sizes[kMostDimensions] = {};    // in elements, from 1; a row is whole 16 bytes
   int64_t strides[kMostDimensions] = {};  // in elements, multiples of 16 bytes; that of dimension 0
                                           // is 1, whatever it says
   int box[kMostDimensions] = {};          // of a tile, in elements, at most 256 each
@@ -47,6 +47,8 @@ inline bool can_be_tiled(const TensorShape& s) {
         (s.strides[i] < 1 || s.strides[i] >= kMostStride / bytes || s.strides[i] * bytes % 16 != 0))
       return false;
   }
+  // Tiles stored across the end of other rows came out otherwise on an H100.
+  if (s.sizes[0] * bytes % 16 != 0) return false;
   const int64_t row = s.box[0] * bytes;
   return row % 16 == 0 && (!s.swizzled || row == kBoxBytes);
 }
@@ -117,7 +119,7 @@ inline Status make_tile_map(TileMap& to, const TensorShape& s) {
 
 /// Where a tile begins in its tensor, the innermost dimension first: that one at a multiple of 16
 /// bytes. A tile may reach past the end of the tensor or lie behind it, and one that is loaded may
-/// begin before it; one that is stored may not (an H100 calls both an illegal instruction).
+/// begin before it; one that is stored may not (an H100 calls that an illegal instruction).
 struct Corner {
   int at[TensorShape::kMostDimensions];
 };

@@ -98,8 +98,8 @@ void expect_all_tiles(Gpu& gpu) {
     for (const int corner : {0, 4, -4, 12}) {
       TileProbe p{.dimensions = dimensions};
       for (int i = 0; i < dimensions; ++i) {
-        p.sizes[i] = 5 + i;
-        p.box[i] = i == 0 ? 4 : 2 + i % 2;
+        p.sizes[i] = i == 0 ? 8 : 5 + i;
+        p.box[i] = i == 0 ? 8 : 2 + i % 2;
         p.corner[i] = i == 0 ? corner : corner - i % 2;
         p.back[i] = std::max(p.corner[i], 0);
       }
