@@ -12,11 +12,14 @@ namespace {
 constexpr char kDone = '+';
 constexpr char kFailed = '-';
 
-std::string outcome_of(const std::function<std::string()>& work) {
+std::string outcome_of(const std::function<std::string()>& work, bool alone) {
   try {
     return kDone + work();
-  } catch (const std::exception& error) {  // of whatever kind: the others wait for a word
+  } catch (const Error& error) {
     return kFailed + std::string(error.what());
+  } catch (const std::exception& error) {
+    if (alone) throw;
+    return kFailed + std::string(error.what());  // the others wait for a word
   }
 }
 
@@ -24,7 +27,7 @@ std::string outcome_of(const std::function<std::string()>& work) {
 
 std::vector<std::string> tell_outcomes(const SaveGroup& group,
                                        const std::function<std::string()>& work) {
-  const std::string own = outcome_of(work);
+  const std::string own = outcome_of(work, group.ranks == 1);
   if (group.ranks == 1) return {own};
   std::vector<std::string> all = group.exchange(own);
   TORCH_CHECK(static_cast<int64_t>(all.size()) == group.ranks, "SaveGroup: ", all.size(),
@@ -32,20 +35,23 @@ std::vector<std::string> tell_outcomes(const SaveGroup& group,
   return all;
 }
 
+std::string failures(const SaveGroup& group, const std::vector<std::string>& outcomes) {
+  std::string text;
+  for (size_t rank = 0; rank < outcomes.size(); ++rank) {
+    if (outcomes[rank].starts_with(kDone)) continue;
+    const std::string who = group.ranks == 1 ? "" : fmt::format("rank {}: ", rank);
+    text += (text.empty() ? "" : "; ") + who +
+            (outcomes[rank].empty() ? "it said nothing" : outcomes[rank].substr(1));
+  }
+  return text;
+}
+
 std::vector<std::string> require_done(const SaveGroup& group,
                                       const std::vector<std::string>& outcomes) {
+  const std::string failed = failures(group, outcomes);
+  if (!failed.empty()) fail("{}", failed);
   std::vector<std::string> results;
-  std::string failures;
-  for (size_t rank = 0; rank < outcomes.size(); ++rank) {
-    const std::string text = outcomes[rank].empty() ? "it said nothing" : outcomes[rank].substr(1);
-    if (outcomes[rank].starts_with(kDone)) {
-      results.push_back(text);
-    } else {
-      const std::string who = group.ranks == 1 ? "" : fmt::format("rank {}: ", rank);
-      failures += (failures.empty() ? "" : "; ") + who + text;
-    }
-  }
-  if (!failures.empty()) fail("{}", failures);
+  for (const std::string& outcome : outcomes) results.push_back(outcome.substr(1));
   return results;
 }
 

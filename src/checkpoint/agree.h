@@ -9,12 +9,14 @@
 
 namespace praxino {
 
-/// Does `work` and tells the other ranks how it ended, whatever it threw: by rank, how it ended on
-/// each. Throws praxino::Error where the ranks cannot reach each other. Every rank must call it.
+/// Does `work` and tells the other ranks how it ended, whatever it threw (a process that is alone
+/// throws again what is no praxino::Error): by rank, how it ended on each. Throws praxino::Error
+/// where the ranks cannot reach each other. Every rank must call it.
 std::vector<std::string> tell_outcomes(const SaveGroup& group,
                                        const std::function<std::string()>& work);
-/// What `work` returned, by rank. Throws praxino::Error, the same on all ranks, naming each rank
-/// where it failed and why.
+/// Each rank where the work failed and why, in the same words on all ranks; empty: it is done.
+std::string failures(const SaveGroup& group, const std::vector<std::string>& outcomes);
+/// What `work` returned, by rank. Throws praxino::Error with the failures where there are some.
 std::vector<std::string> require_done(const SaveGroup& group,
                                       const std::vector<std::string>& outcomes);
 

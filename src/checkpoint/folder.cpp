@@ -1,7 +1,10 @@
 #include "checkpoint/folder.h"
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
+
 #include <charconv>
+#include <iterator>
+#include <sstream>
 #include <system_error>
 #include <vector>
 
@@ -23,6 +26,15 @@ std::optional<int64_t> parse_step_name(const std::string& name) {
   const auto parsed = std::from_chars(name.data() + kPrefix.size(), end, step);
   if (parsed.ec != std::errc() || parsed.ptr != end || step < 0) return std::nullopt;
   return step_name(step) == name ? std::optional(step) : std::nullopt;
+}
+
+std::string print_steps(const std::vector<int64_t>& steps) {
+  return fmt::format("{}", fmt::join(steps, " "));
+}
+
+std::vector<int64_t> parse_steps(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<int64_t>(stream), {}};
 }
 
 void rename_directory(const fs::path& from, const fs::path& to) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace praxino {
 
@@ -16,6 +17,10 @@ inline constexpr std::string_view kSetAside = ".old-";    // whole, about to be 
 std::string step_name(int64_t step);
 /// The step of such a name; nothing for any other name.
 std::optional<int64_t> parse_step_name(const std::string& name);
+
+/// Steps as one text, and back.
+std::string print_steps(const std::vector<int64_t>& steps);
+std::vector<int64_t> parse_steps(const std::string& text);
 
 /// rename(2). Throws praxino::Error naming both.
 void rename_directory(const std::filesystem::path& from, const std::filesystem::path& to);

@@ -185,4 +185,16 @@ std::string damage(const fs::path& directory, const ManifestEntry& entry) {
   return {};
 }
 
+std::vector<std::string> damages(const fs::path& directory, const Manifest& manifest, int64_t rank,
+                                 int64_t ranks) {
+  std::vector<std::string> found;
+  for (size_t i = 0; i < manifest.files.size(); ++i) {
+    const ManifestEntry& entry = manifest.files[i];
+    const bool own = static_cast<int64_t>(i) % ranks == rank || !parse_shard_file(entry.name);
+    std::string text = own ? damage(directory, entry) : "";
+    if (!text.empty()) found.push_back(std::move(text));
+  }
+  return found;
+}
+
 }  // namespace praxino

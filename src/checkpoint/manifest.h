@@ -40,6 +40,11 @@ std::string print_manifest(const Manifest& manifest);
 /// praxino::Error naming the file and what is wrong.
 Manifest read_manifest(const std::filesystem::path& directory);
 
+/// What is wrong with the files that one of `ranks` looks at, which all together look at all;
+/// texts, which every rank reads, each looks at itself.
+std::vector<std::string> damages(const std::filesystem::path& directory, const Manifest& manifest,
+                                 int64_t rank, int64_t ranks);
+
 /// What is wrong with one file; empty: it has the size and hash of its entry.
 std::string damage(const std::filesystem::path& directory, const ManifestEntry& entry);
 

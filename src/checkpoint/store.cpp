@@ -121,8 +121,18 @@ void publish(const fs::path& draft, const fs::path& target) {
   fs::remove_all(aside, ignored);
 }
 
-[[noreturn]] void fail_unsaved(int64_t step, const Error& why) {
-  fail("the checkpoint of step {} was not saved (older ones are untouched): {}", step, why.what());
+/// All ranks call it and get the same answer.
+bool is_whole(const fs::path& directory, const SaveGroup& group) {
+  const auto verify = [&] {
+    const Manifest manifest = read_manifest(directory);
+    if (!damages(directory, manifest, group.rank, group.ranks).empty()) fail("damaged");
+    return std::string();
+  };
+  return failures(group, tell_outcomes(group, verify)).empty();
+}
+
+[[noreturn]] void fail_unsaved(int64_t step, std::string_view why) {
+  fail("the checkpoint of step {} was not saved (older ones are untouched): {}", step, why);
 }
 
 }  // namespace
@@ -183,7 +193,7 @@ void CheckpointStore::save(const TrainState& state) {
                            return print_entries(write_part(folder_ / name, state, group_));
                          }));
   } catch (const Error& error) {
-    fail_unsaved(state.step, error);
+    fail_unsaved(state.step, error.what());
   }
   try {
     ends = tell_outcomes(group_, commit);
@@ -191,30 +201,35 @@ void CheckpointStore::save(const TrainState& state) {
     fail("the ranks could not tell each other whether the checkpoint of step {} was saved: {}",
          state.step, error.what());
   }
-  try {
-    require_done(group_, ends);
-  } catch (const Error& error) {
-    fail_unsaved(state.step, error);
-  }
-  if (group_.rank == 0) retain(state.step);
+  const std::string failed = failures(group_, ends);
+  if (!failed.empty()) fail_unsaved(state.step, failed);
+  retain(state.step);
 }
 
+// What a rank cannot do here only leaves more than is wanted; that a rank is gone ends the save.
 void CheckpointStore::retain(int64_t just_written) const {
-  try {
-    std::vector<int64_t> present = steps();
-    const auto keep = static_cast<size_t>(keep_);
-    if (present.size() <= keep) return;
-    // Read back from the newest on: something whole must remain.
-    int64_t whole = -1;
-    for (auto step = present.rbegin(); step != present.rend() && whole < 0; ++step) {
-      if (verify_checkpoint(directory(*step)).empty()) whole = *step;
+  const std::vector<std::string> told = tell_steps();
+  if (const std::string problems = failures(group_, told); !problems.empty()) {
+    log::warning("old checkpoints stay: {}", problems);
+    return;
+  }
+  std::vector<int64_t> present = parse_steps(require_done(group_, told).front());
+  const auto keep = static_cast<size_t>(keep_);
+  if (present.size() <= keep) return;
+  // Read back from the newest on, each rank its part: something whole must remain.
+  int64_t whole = -1;
+  for (auto step = present.rbegin(); step != present.rend() && whole < 0; ++step) {
+    if (is_whole(directory(*step), group_)) whole = *step;
+  }
+  if (group_.rank != 0) return;
+  present.resize(present.size() - keep);
+  for (const int64_t step : present) {
+    if (step == whole || step == just_written) continue;
+    try {
+      remove_checkpoint(directory(step));
+    } catch (const Error& error) {
+      log::warning("an old checkpoint stays: {}", error.what());
     }
-    present.resize(present.size() - keep);
-    for (const int64_t step : present) {
-      if (step != whole && step != just_written) remove_checkpoint(directory(step));
-    }
-  } catch (const Error& error) {
-    log::warning("old checkpoints stay: {}", error.what());
   }
 }
 

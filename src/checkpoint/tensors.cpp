@@ -84,11 +84,13 @@ WrittenFile save_tensors(const std::filesystem::path& path, const NamedTensors& 
   return write_safetensors(path, std::move(raws));
 }
 
-NamedTensors load_tensors(const std::filesystem::path& path) {
+NamedTensors load_tensors(const std::filesystem::path& path,
+                          const std::function<bool(const std::string&)>& wanted) {
   const SafetensorsFile file(path);
   NamedTensors tensors;
   tensors.reserve(file.tensors().size());
   for (const RawTensor& stored : file.tensors()) {
+    if (wanted && !wanted(stored.name)) continue;
     const auto known = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const DtypeName& dtype) {
       return dtype.name == stored.dtype;
     });

@@ -1,9 +1,10 @@
 #include "train_state.h"
 
-#include <nlohmann/json.hpp>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
@@ -76,6 +77,15 @@ TrainState capture_state(const TrainParts& parts, const RunCounters& counters, b
   state.texts["config.yaml"] = to_yaml(parts.world.config);
   state.texts["dataset.yaml"] = to_yaml(parts.world.dataset);
   return state;
+}
+
+WantedTensor wanted_by(const TrainParts& parts) {
+  std::set<std::string> own;
+  for (const auto& [name, tensor] : optimizer_tensors(parts)) own.insert(name);
+  for (const auto& [name, tensor] : parts.ema.averages()) own.insert(name);
+  return [own](const std::string& file, const std::string& tensor) {
+    return file == "model" || own.contains(tensor);
+  };
 }
 
 RunCounters restore_state(const TrainState& state, const TrainParts& parts) {

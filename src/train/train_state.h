@@ -35,6 +35,9 @@ struct TrainParts {
 /// all have alike.
 TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first);
 
+/// What restore_state() needs of a checkpoint: all weights, and the rest of `own`.
+WantedTensor wanted_by(const TrainParts& parts);
+
 /// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming
 /// what is missing.
 RunCounters restore_state(const TrainState& state, const TrainParts& parts);

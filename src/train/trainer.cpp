@@ -197,8 +197,7 @@ void Trainer::State::open_store() {
 }
 
 bool Trainer::State::resume() {
-  const std::optional<TrainState> state = store->load_newest();
-  ranks.require_equal("newest checkpoint", fmt::format("step: {}", state ? state->step : -1));
+  const std::optional<TrainState> state = store->load_newest(wanted_by(parts()));
   if (!state) return false;
   refuse_changed_run(config, *state, directory);
   refuse_changed_actions(dataset->config(), *state, directory);

@@ -4,10 +4,9 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <csignal>
 #include <cstring>
-#include <mutex>
-#include <set>
 
 #include "praxino/checkpoint/background.h"
 #include "save_group.h"
@@ -180,6 +179,97 @@ TEST_F(SharedSave, RefusesPartsThatShareATensorOrLackARank) {
                 CheckpointStore(folder_).load(2);
               }),
               HasSubstr("it lists 1 of 2 parts of 'ema'"));
+}
+
+TEST_F(SharedSave, IsRefusedWhereAFileIsNotWhatItsRankWrote) {
+  std::vector<std::string> errors(2);
+  as_ranks(2, [&](const SaveGroup& group) {
+    // Rank 1's disk loses a file between its words and those of rank 0.
+    SaveGroup losing = group;
+    losing.exchange = [&](const std::string& text) {
+      if (group.rank == 1 && text.find("model-00001") != std::string::npos) {
+        for (const auto& entry : fs::directory_iterator(folder_)) {
+          fs::resize_file(entry.path() / "model-00001-of-00002.safetensors", 8);
+        }
+      }
+      return group.exchange(text);
+    };
+    errors[static_cast<size_t>(group.rank)] = error_text(
+        [&] { CheckpointStore(folder_, 3, losing).save(share_of(small_state(1), group)); });
+  });
+  EXPECT_THAT(errors[0],
+              AllOf(HasSubstr("rank 0: "), HasSubstr("model-00001-of-00002.safetensors' is not "
+                                                     "there as its rank wrote it")));
+  EXPECT_EQ(errors[0], errors[1]);
+  EXPECT_THAT(names_in(folder_), IsEmpty());
+}
+
+class SharedLoad : public SharedSave {
+ protected:
+  SharedLoad() {
+    for (const int64_t step : {1, 2}) save_as_ranks(folder_, 3, step);
+  }
+  /// The step that every rank of two takes, -1 for an error; what rank 0 warns of is in warning_.
+  std::vector<int64_t> steps_taken() {
+    std::vector<int64_t> steps(2, -1);
+    ::testing::internal::CaptureStderr();
+    as_ranks(2, [&](const SaveGroup& group) {
+      const auto own = static_cast<size_t>(group.rank);
+      errors_[own] = error_text([&] {
+        const auto state = CheckpointStore(folder_, 3, group).load_newest();
+        if (!state) return;
+        steps[own] = state->step;
+        EXPECT_TRUE(is_small_state(*state));
+      });
+    });
+    warning_ = ::testing::internal::GetCapturedStderr();
+    return steps;
+  }
+  std::array<std::string, 2> errors_;
+  std::string warning_;
+};
+
+TEST_F(SharedLoad, TakesTheSameCheckpointOnAllRanksWhicheverFileIsDamaged) {
+  EXPECT_THAT(steps_taken(), ElementsAre(2, 2));
+  const fs::path newest = checkpoint_directory(folder_, 2);
+  for (const std::string& name : names_in(newest)) {
+    const std::string whole = read_file(newest / name);
+    fs::remove(newest / name);
+    EXPECT_THAT(steps_taken(), ElementsAre(1, 1)) << name;
+    EXPECT_THAT(warning_, AllOf(HasSubstr("checkpoint of step 2 cannot be used"),
+                                HasSubstr((newest / name).string() + "' is missing")));
+    testing::overwrite(newest / name, whole);
+  }
+  for (const int64_t step : {1, 2}) fs::remove(checkpoint_directory(folder_, step) / "state.json");
+  EXPECT_THAT(steps_taken(), ElementsAre(-1, -1));
+  EXPECT_THAT(errors_[0], HasSubstr("none of the 2 checkpoints"));
+  EXPECT_EQ(errors_[0], errors_[1]);
+}
+
+TEST_F(SharedLoad, VerifiesEveryFileOnSomeRank) {
+  const fs::path newest = checkpoint_directory(folder_, 2);
+  for (const std::string& name : names_in(newest)) {
+    const std::string whole = read_file(newest / name);
+    std::string flipped = whole;
+    flipped[whole.size() - 1] = static_cast<char>(flipped[whole.size() - 1] ^ 1);
+    testing::overwrite(newest / name, flipped);
+    EXPECT_THAT(steps_taken(), ElementsAre(1, 1)) << name;
+    EXPECT_THAT(warning_, HasSubstr((newest / name).string())) << name;
+    testing::overwrite(newest / name, whole);
+  }
+}
+
+TEST_F(SharedLoad, ReadsWhatARankWants) {
+  as_ranks(2, [&](const SaveGroup& group) {
+    const auto state = CheckpointStore(folder_, 3, group)
+                           .load_newest([&](const std::string& file, const std::string& tensor) {
+                             return file == "model" && (group.rank == 0) == (tensor == "a.weight");
+                           });
+    ASSERT_EQ(state->files.at("model").size(), 1U);
+    EXPECT_EQ(state->files.at("model")[0].first, group.rank == 0 ? "a.weight" : "b.weight");
+    EXPECT_TRUE(state->files.at("optimizer").empty());
+    EXPECT_EQ(state->texts, small_state(2).texts);
+  });
 }
 
 TEST_F(SharedSave, RunsBesideTrainingOnEveryRank) {

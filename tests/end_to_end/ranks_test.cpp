@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <sstream>
 
 #include "end_to_end/training_run.h"
 #include "praxino/base/random.h"
@@ -114,6 +115,26 @@ TEST_F(RanksTraining, ADamagedPartIsNamedAndTheCheckpointBeforeItTaken) {
   ASSERT_EQ(run(0, "damaged", {"run.steps=16"}), 0) << log_;
   EXPECT_NE(log_.find("ema-00000-of-00002.safetensors' is missing"), std::string::npos) << log_;
   EXPECT_NE(log_.find("resuming at step 8"), std::string::npos) << log_;
+}
+
+// Where nothing can be saved any more the ranks end at one step, all with the same reason.
+TEST_F(RanksTraining, AFolderThatIsGoneEndsAllWithTheSameWords) {
+  Process process(command(2, "gone", {"run.steps=100000"}), folder_.path() / "gone.log");
+  const fs::path checkpoints = folder_.path() / "runs/gone/checkpoints";
+  ASSERT_TRUE(wait_for_checkpoint(folder_.path() / "runs/gone", 8)) << process.log();
+  fs::rename(checkpoints, folder_.path() / "elsewhere");
+  write_file_atomic(checkpoints, "a file where the folder was");
+  EXPECT_EQ(process.wait(), 1) << process.log();
+  std::istringstream log(process.log());
+  std::vector<std::string> reasons;
+  for (std::string line; std::getline(log, line);) {
+    const size_t begin = line.find("the checkpoint of step");
+    if (line.find("was not saved (older ones are untouched): rank") != std::string::npos) {
+      reasons.push_back(line.substr(begin));
+    }
+  }
+  ASSERT_EQ(reasons.size(), 2U) << process.log();
+  EXPECT_EQ(reasons[0], reasons[1]);
 }
 
 TEST_F(RanksTraining, TheirCheckpointIsEvaluatedByOneProcess) {

@@ -47,10 +47,16 @@ struct Rank {
   }
   const Parameters& own() { return sharded ? sharded->own() : world.model->parameters(); }
   TrainParts parts() { return {world, own(), *optimizer, *ema}; }
-  void load(const fs::path& folder) {
-    EXPECT_EQ(
-        restore_state(CheckpointStore(folder, 3, ranks.save_group()).load(kStep), parts()).step,
-        kStep);
+  /// Returns how many bytes were read.
+  int64_t load(const fs::path& folder) {
+    const auto state =
+        CheckpointStore(folder, 3, ranks.save_group()).load_newest(wanted_by(parts()));
+    EXPECT_EQ(restore_state(*state, parts()).step, kStep);
+    int64_t bytes = 0;
+    for (const auto& [name, tensors] : state->files) {
+      for (const auto& [key, tensor] : tensors) bytes += static_cast<int64_t>(tensor.nbytes());
+    }
+    return bytes;
   }
   void save(const fs::path& folder) {
     CheckpointStore(folder, 3, ranks.save_group())
@@ -130,6 +136,19 @@ TEST(TrainState, GoesFromAnyLayoutToAnyOtherToTheBit) {
     EXPECT_EQ(read_file(checkpoint_directory(from, kStep) / name),
               read_file(checkpoint_directory(first, kStep) / name));
   }
+}
+
+TEST(TrainState, ARankReadsAllWeightsAndItsShareOfTheRest) {
+  const testing::TemporaryFolder folder;
+  int64_t weights = 0, all = 0;
+  on_ranks(1, [&](Rank& rank) {
+    rank.save(folder.path());
+    for (const at::Tensor& value : rank.own().values()) weights += value.nbytes();
+    all = rank.load(folder.path());
+  });
+  on_ranks(4, [&](Rank& rank) {
+    EXPECT_LE(rank.load(folder.path()), weights + (all - weights) * 2 / 5);
+  });
 }
 
 TEST(TrainState, ARankWritesItsShareAndTheFirstWhatAllHave) {

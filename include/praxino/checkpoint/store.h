@@ -35,10 +35,13 @@ struct SaveGroup {
   int64_t rank = 0;
   int64_t ranks = 1;
   /// The texts of all ranks, by rank, once every rank has called it. Throws praxino::Error where a
-  /// rank is gone. It is called by the thread that saves and by no other. A group of one needs
+  /// rank is gone. It is called by save() and load_newest(), one at a time. A group of one needs
   /// none.
   std::function<std::vector<std::string>(const std::string&)> exchange = {};
 };
+
+/// Whether to load the tensor of that name, of what TrainState::files calls `file`.
+using WantedTensor = std::function<bool(const std::string& file, const std::string& tensor)>;
 
 /// `checkpoints/` of one run. Not thread-safe; one group of ranks writes, others may read
 /// meanwhile.
@@ -67,7 +70,10 @@ class CheckpointStore {
   /// The newest checkpoint whose every file has the size and hash of its manifest; a damaged one is
   /// named in a warning and the one before it is tried. Nothing when there is none; praxino::Error
   /// when there are some but none is whole.
-  std::optional<TrainState> load_newest() const;
+  ///
+  /// Of several ranks every one calls it, verifies its part of the files and reads the tensors that
+  /// it wants; all take the same checkpoint, or throw the same.
+  std::optional<TrainState> load_newest(const WantedTensor& wanted = {}) const;
   /// A particular one; throws praxino::Error naming the damaged file and what is wrong.
   TrainState load(int64_t step) const;
 
@@ -75,6 +81,7 @@ class CheckpointStore {
 
  private:
   void retain(int64_t just_written) const;
+  std::vector<std::string> tell_steps() const;
 
   std::filesystem::path folder_;
   int64_t keep_;

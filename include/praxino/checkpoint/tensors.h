@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,8 +18,10 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 /// Writes and syncs `path` (not atomically). Any dtype LibTorch and the format share, any device
 /// and strides; equal tensors give equal bytes. Throws praxino::Error naming file and tensor.
 WrittenFile save_tensors(const std::filesystem::path& path, const NamedTensors& tensors);
-/// CPU tensors that own their memory, in file order. Throws praxino::Error naming file and tensor.
-NamedTensors load_tensors(const std::filesystem::path& path);
+/// CPU tensors that own their memory, in file order; those whose names are `wanted`, where that is
+/// given. Throws praxino::Error naming file and tensor.
+NamedTensors load_tensors(const std::filesystem::path& path,
+                          const std::function<bool(const std::string&)>& wanted = {});
 
 /// Copies by name: same name and same shape load; where `adapt` and only the first dimension
 /// differs, the common rows load. Returns the names in `target` that were not (or not fully)
