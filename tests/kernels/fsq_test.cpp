@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 
+#include "kernels/device/rounding.cuh"
 #include "kernels/numbers.h"
 #include "support/cuda_on_cpu/cuda_on_cpu.h"
 
@@ -89,6 +90,25 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{31, {16, {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 2, 2, 2, 2}}},
                       Case{40, kFour, {1, 0, 0, 0}}, Case{40, kFour, {0, 1, 0, 0}},
                       Case{40, kFour, {0, 0, 1, 0}}, Case{40, kFour, {0, 0, 0, 1}}));
+
+// Division and rounding by additions and multiplications have the bits of the language's.
+TEST(FsqKernels, RoundEveryStepOfEveryNumberOfLevelsOnce) {
+  for (int levels = 2; levels <= kMaxFsqLevels; ++levels) {
+    const auto top = static_cast<float>(levels - 1);
+    const float half = 0.5F * top, one_over_half = 1.0F / half;
+    for (int step = 0; step < levels; ++step) {
+      const auto x = static_cast<float>(step);
+      ASSERT_EQ(device::quotient_rounded(x, half, one_over_half), x / half)
+          << step << " " << levels;
+      // Ties go to the even neighbour.
+      for (const float share : {x, x + 0.25F, x + 0.5F, x + 0.75F}) {
+        const device::Whole whole = device::nearest_product(share, 1.0F);
+        ASSERT_EQ(whole.value, std::nearbyint(share));
+        ASSERT_EQ(whole.number, static_cast<int>(std::nearbyint(share)));
+      }
+    }
+  }
+}
 
 TEST(FsqKernels, ReachEveryCodeOfTheBook) {
   // The middles of all levels of two channels, three and four of them.
