@@ -81,7 +81,8 @@ unpatchify_kernel(InStrips<Unpatchify> in) {
         uint32_t levels[kRun];
         PRAXINO_UNROLL
         for (int j = 0; j < kRun; ++j)
-          levels[j] = nearest_level((values.v[piece + j] + 1.0F) * 127.5F);
+          levels[j] =
+              static_cast<uint32_t>(nearest_level((values.v[piece + j] + 1.0F) * 127.5F).number);
         store_pixels(strip_memory() + at.run * pitch + run_at.phase(at.run) + at.x, levels);
       }
     }

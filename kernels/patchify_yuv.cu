@@ -90,8 +90,7 @@ PRAXINO_DEVICE Rgb rgb_tokens(uint32_t luma, int u16, int v16, const YuvToRgb& c
                            l + multiply_rounded(u, c.blue_u)};
   Rgb rgb;
   PRAXINO_UNROLL
-  for (int i = 0; i < 3; ++i)
-    rgb.channel[i] = normalized_pixel(static_cast<float>(nearest_level(levels[i])));
+  for (int i = 0; i < 3; ++i) rgb.channel[i] = normalized_pixel(nearest_level(levels[i]).value);
   return rgb;
 }
 

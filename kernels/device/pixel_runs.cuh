@@ -5,6 +5,7 @@
 #include "kernels/device/copy_async.cuh"
 #include "kernels/device/math.cuh"
 #include "kernels/device/memory.cuh"
+#include "kernels/device/rounding.cuh"
 #include "kernels/device/thread.cuh"
 #include "kernels/patch_grid.h"
 
@@ -101,9 +102,9 @@ PRAXINO_DEVICE float normalized_pixel(float level) {
 }
 
 /// The nearest level, ties to even; NaN becomes 0.
-PRAXINO_DEVICE uint32_t nearest_level(float level) {
+PRAXINO_DEVICE Whole nearest_level(float level) {
   const float clamped = level > 0.0F ? (level < 255.0F ? level : 255.0F) : 0.0F;
-  return static_cast<uint32_t>(nearest_int(clamped));
+  return nearest_product(clamped, 1.0F);
 }
 
 }  // namespace praxino::kernels::device
