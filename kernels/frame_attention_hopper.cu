@@ -419,7 +419,7 @@ Status launch_tiles(const FrameAttention& p, Stream stream) {
 }
 
 // At width 64 weights of scores take as long as products: more warps, of fewer registers, hide more
-// of them. Few queries leave none without work.
+// of them. Few queries are spread over more blocks, and leave no warp without work.
 using Tiles128 = Tiles<128, 2, 128, 2, 240>;
 using Tiles64 = Tiles<64, 4, 64, 6, 112>;
 using Tiles64Few = Tiles<64, 2, 128, 4, 240>;
@@ -430,8 +430,9 @@ Status launch_frame_attention_hopper(const FrameAttention& p, Stream stream) {
   if (!in_range(p.shape) || p.norm.query_gain != nullptr) return kRefused;
   if (!readable(p.q) || !readable(p.k) || !readable(p.v) || !readable(p.out)) return kRefused;
   if (p.shape.width == 128) return launch_tiles<Tiles128>(p, stream);
-  if (p.shape.mask.queries <= Tiles64Few::kRows) return launch_tiles<Tiles64Few>(p, stream);
-  return launch_tiles<Tiles64>(p, stream);
+  const bool few = p.shape.mask.queries <= Tiles64Few::kRows ||
+                   2 * queries_order(p.shape, Tiles64::kRows).blocks() <= multiprocessors();
+  return few ? launch_tiles<Tiles64Few>(p, stream) : launch_tiles<Tiles64>(p, stream);
 }
 
 }  // namespace praxino::kernels
