@@ -42,12 +42,14 @@ PRAXINO_DEVICE void load_rows(char* to, const TileMap& map, int rows, int token,
 template <int kWidth, int N>
 PRAXINO_DEVICE void multiply_rows(Accumulator<N>& d, const char* a, int rows_a, int row,
                                   const char* b, Site site = PRAXINO_HERE) {
-  const uint32_t at_a = shared_address(a), at_b = shared_address(b);
+  constexpr Major kMajor = Major::kDepth;
+  const uint64_t at_a = encode_tile(operand_tile(shared_address(a), kMajor, rows_a, row, 0));
+  const uint64_t at_b = encode_tile(operand_tile(shared_address(b), kMajor, N, 0, 0));
   PRAXINO_UNROLL
   for (int step = 0; step < kWidth / kTileDepth; ++step) {
-    multiply_tiles<Major::kDepth, Major::kDepth>(
-        d, operand_tile(at_a, Major::kDepth, rows_a, row, step),
-        operand_tile(at_b, Major::kDepth, N, 0, step), step > 0, site);
+    multiply_tiles<kMajor, kMajor>(d, further(at_a, operand_tile(0, kMajor, rows_a, 0, step).start),
+                                   further(at_b, operand_tile(0, kMajor, N, 0, step).start),
+                                   step > 0, site);
   }
 }
 
@@ -55,11 +57,13 @@ PRAXINO_DEVICE void multiply_rows(Accumulator<N>& d, const char* a, int rows_a, 
 template <int kWidth, int kSteps>
 PRAXINO_DEVICE void add_product(Accumulator<kWidth>& sum, const FragmentA* a, const char* b,
                                 Site site = PRAXINO_HERE) {
-  const uint32_t at = shared_address(b);
+  constexpr Major kMajor = Major::kOuter;
+  constexpr int kRows = kSteps * kTileDepth;
+  const uint64_t at = encode_tile(operand_tile(shared_address(b), kMajor, kRows, 0, 0));
   PRAXINO_UNROLL
   for (int step = 0; step < kSteps; ++step) {
-    multiply_tiles<Major::kOuter>(
-        sum, a[step], operand_tile(at, Major::kOuter, kSteps * kTileDepth, 0, step), true, site);
+    multiply_tiles<kMajor>(sum, a[step], further(at, operand_tile(0, kMajor, kRows, 0, step).start),
+                           true, site);
   }
 }
 

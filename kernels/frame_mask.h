@@ -115,6 +115,17 @@ struct FrameMask {
     return {begin, larger(smaller(end, queries), begin)};
   }
 
+  /// The queries that see every key of the tile, those past the last key aside.
+  constexpr PRAXINO_HOST_DEVICE Range queries_of_all(const Range& tile) const {
+    const int last = smaller(tile.end, keys) - 1;
+    if (last < tile.begin) return {};
+    const int newest = frame_of_key(last);
+    const int begin = smaller(larger(newest * tokens - offset, 0), queries);
+    if (window == 0 || newest < sinks) return {begin, queries};
+    const int end = (larger(frame_of_key(tile.begin), sinks) + window) * tokens - offset;
+    return {begin, larger(smaller(end, queries), begin)};
+  }
+
   /// True exactly where every query of the tile sees every key of the other, and both lie inside.
   constexpr PRAXINO_HOST_DEVICE bool full(const Range& query_tile, const Range& key_tile) const {
     if (query_tile.end > queries || key_tile.end > keys) return false;

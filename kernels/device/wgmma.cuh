@@ -190,44 +190,55 @@ PRAXINO_DEVICE void wgmma_registers(float (&d)[64], const FragmentA& a, uint64_t
 #endif
 
 /// d = a b, or d += a b where `adds`: 64 x 16 by 16 x N, bfloat16 with sums in float. N is 64 or
-/// 128. Both operands in shared memory, stored as their Major says.
+/// 128. Both operands in shared memory, stored as their Major says; a and b are descriptors
+/// (encode_tile).
 template <Major kA, Major kB, int N>
-PRAXINO_DEVICE void multiply_tiles(Accumulator<N>& d, const MatrixTile& a, const MatrixTile& b,
-                                   bool adds, [[maybe_unused]] Site site = PRAXINO_HERE) {
+PRAXINO_DEVICE void multiply_tiles(Accumulator<N>& d, uint64_t a, uint64_t b, bool adds,
+                                   [[maybe_unused]] Site site = PRAXINO_HERE) {
   static_assert(N == 64 || N == 128);
 #if defined(__CUDACC__)
-  wgmma_shared<kA == Major::kOuter, kB == Major::kOuter>(d.v, encode_tile(a), encode_tile(b), adds);
+  wgmma_shared<kA == Major::kOuter, kB == Major::kOuter>(d.v, a, b, adds);
 #else
   cpu::multiply_tiles({.d = d.v,
                        .columns = N,
                        .registers = nullptr,
-                       .a = encode_tile(a),
-                       .b = encode_tile(b),
+                       .a = a,
+                       .b = b,
                        .a_outer = kA == Major::kOuter,
                        .b_outer = kB == Major::kOuter,
                        .adds = adds},
                       site);
 #endif
 }
+template <Major kA, Major kB, int N>
+PRAXINO_DEVICE void multiply_tiles(Accumulator<N>& d, const MatrixTile& a, const MatrixTile& b,
+                                   bool adds, Site site = PRAXINO_HERE) {
+  multiply_tiles<kA, kB>(d, encode_tile(a), encode_tile(b), adds, site);
+}
 
 /// The same with A in registers (warpgroup_a).
 template <Major kB, int N>
-PRAXINO_DEVICE void multiply_tiles(Accumulator<N>& d, const FragmentA& a, const MatrixTile& b,
-                                   bool adds, [[maybe_unused]] Site site = PRAXINO_HERE) {
+PRAXINO_DEVICE void multiply_tiles(Accumulator<N>& d, const FragmentA& a, uint64_t b, bool adds,
+                                   [[maybe_unused]] Site site = PRAXINO_HERE) {
   static_assert(N == 64 || N == 128);
 #if defined(__CUDACC__)
-  wgmma_registers<kB == Major::kOuter>(d.v, a, encode_tile(b), adds);
+  wgmma_registers<kB == Major::kOuter>(d.v, a, b, adds);
 #else
   cpu::multiply_tiles({.d = d.v,
                        .columns = N,
                        .registers = a.word,
                        .a = 0,
-                       .b = encode_tile(b),
+                       .b = b,
                        .a_outer = false,
                        .b_outer = kB == Major::kOuter,
                        .adds = adds},
                       site);
 #endif
+}
+template <Major kB, int N>
+PRAXINO_DEVICE void multiply_tiles(Accumulator<N>& d, const FragmentA& a, const MatrixTile& b,
+                                   bool adds, Site site = PRAXINO_HERE) {
+  multiply_tiles<kB>(d, a, encode_tile(b), adds, site);
 }
 
 /// The warpgroup's threads give back registers down to kCount each, or take them up to kCount,

@@ -95,6 +95,10 @@ void expect_as_defined(const FrameMask& m, int tile, int first) {
     ASSERT_GE(range.size(), 0);
     for (int q = 0; q < m.queries + tile; ++q)
       ASSERT_EQ(range.has(q), brute.any({q, q + 1}, keys)) << begin << " " << q;
+    const Range all = m.queries_of_all(keys), there{begin, smaller(begin + tile, m.keys)};
+    ASSERT_GE(all.size(), 0);
+    for (int q = 0; q < m.queries + tile; ++q)
+      ASSERT_EQ(all.has(q), brute.all({q, q + 1}, there)) << begin << " " << q;
   }
 }
 

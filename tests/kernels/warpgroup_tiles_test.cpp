@@ -68,6 +68,9 @@ TEST(WarpgroupTiles, ADescriptorHoldsWhatItWasMadeOf) {
   // Fields in units of 16 bytes: start 0..13, leading 16..29, stride 32..45; 62: the 128-byte
   // swizzle.
   EXPECT_EQ(encode_tile({0x400, 0x2000, 0x400}), 0x4000004002000040U);
+  for (uint32_t bytes = 0; bytes < 0x3fc00; bytes += 16)
+    ASSERT_EQ(further(encode_tile({0x400, 0x2000, 0x400}), bytes),
+              encode_tile({0x400 + bytes, 0x2000, 0x400}));
 }
 
 // Every step of a contraction reads the elements that were stored for it.
