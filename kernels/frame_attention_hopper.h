@@ -1,6 +1,7 @@
 #pragma once
 // Attention over frames for Hopper: the operation of kernels/frame_attention.h with the copy
-// engine, barriers and warpgroup products. One warp loads; two warpgroups compute, 64 rows each.
+// engine, barriers and warpgroup products. One warp loads; two or more warpgroups compute, 64 rows
+// each.
 // Deterministic: no atomics, and the order of every sum follows from the shape. Refuses (kRefused)
 // what frame_attention.h refuses, a norm in the load, masks without keys, and strides that are not
 // positive. Runs on capability 9.0 alone (kernels/tiers.h). Launchers only queue work on the

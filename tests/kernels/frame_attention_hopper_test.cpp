@@ -28,6 +28,12 @@ TEST(FrameAttentionHopper, EqualsItsFormulaInsideAFrame) {
   expect_kernel_equals_formula(shape_of(64, 1, 1, 1, space(128)));
 }
 
+// More tiles a block than it has sets of rows for: memory comes to be used again.
+TEST(FrameAttentionHopper, EqualsItsFormulaForManySmallProblems) {
+  expect_kernel_equals_formula(shape_of(64, 4, 2, 1, space(20)));
+  expect_kernel_equals_formula(shape_of(128, 7, 1, 1, space(20)));
+}
+
 TEST(FrameAttentionHopper, EqualsItsFormulaOverFrames) {
   expect_kernel_equals_formula(shape_of(64, 1, 2, 2, causal(41, 9, 0, 0)));
   expect_kernel_equals_formula(shape_of(64, 1, 1, 1, causal(29, 11, 3, 2)));
@@ -39,6 +45,8 @@ TEST(FrameAttentionHopper, EqualsItsFormulaOverFrames) {
 
 TEST(FrameAttentionHopper, EqualsItsFormulaForLateQueriesAndForACache) {
   expect_kernel_equals_formula(shape_of(64, 2, 2, 1, causal(17, 19, 3, 1, 100)));
+  // Keys that no query sees, between others.
+  expect_kernel_equals_formula(shape_of(64, 2, 1, 1, causal(8, 60, 1, 0, 256)));
   const FrameMask cache{.tokens = 300, .queries = 5, .keys = 300};
   expect_kernel_equals_formula(shape_of(128, 1, 2, 1, cache));
 }
