@@ -10,9 +10,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 readonly most_bytes=$((60 << 20))
 # What is run there (tools/gpu_check.sh). None of them needs the sources.
-readonly programs=(praxino ops_test ops_cuda_test ops_cuda_ptx_test kernels_test cuda_on_cpu_test)
+readonly programs=(praxino ops_test ops_cuda_test optim_cuda_test ops_cuda_ptx_test kernels_test
+  cuda_on_cpu_test)
 # The C and C++ libraries, and what the LibTorch of that machine brings.
-readonly base='/(ld-linux.*|lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|gomp))\.so'
+readonly base='/(ld-linux.*|lib(c|m|dl|rt|util|pthread|stdc\+\+|gcc_s|gomp))\.so'
 readonly theirs="$base|/lib(torch|c10|shm|nccl|nv|cu(da|dnn|blas|fft|file|pti|rand|s[po]))"
 
 case ${1:-} in
@@ -45,8 +46,8 @@ main() {
   cp "$root/configs/quickstart.yaml" "$folder/praxino-gpu/configs/"
   git -C "$root" describe --always --dirty --abbrev=12 >"$folder/praxino-gpu/COMMIT" 2>/dev/null ||
     echo unknown >"$folder/praxino-gpu/COMMIT"
-  say "packing"
-  tar -C "$folder" --owner=0 --group=0 -cf - praxino-gpu | xz -T0 -6 >"$file.new"
+  say "packing"  # in one window: the programs hold the same code
+  tar -C "$folder" --owner=0 --group=0 -cf - praxino-gpu | xz --lzma2=preset=6,dict=128MiB >"$file.new"
   bytes=$(stat -c %s "$file.new")
   ((bytes <= most_bytes)) || die "$file.new has $bytes bytes, more than $most_bytes"
   mv "$file.new" "$file"

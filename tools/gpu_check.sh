@@ -68,7 +68,10 @@ library_path() {
   echo "$path"
 }
 
-ours() { env LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"; }
+# Few threads: what the CPU does in these tests is small, and waiting threads would fill the cores.
+ours() {
+  env OMP_NUM_THREADS=2 LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"
+}
 
 failed=0
 unfinished=0
@@ -139,7 +142,7 @@ build_here() {
   say "building (this counts as time, too)"
   LIBTORCH_ROOT=$torch configure ci -DPRAXINO_TESTS=ON -DPRAXINO_CUDA=ON -DPRAXINO_PTX_TEST=ON
   cmake --build "$build" --parallel "$(build_jobs)" --target praxino_cli ops_test ops_cuda_test \
-    ops_cuda_ptx_test kernels_test cuda_on_cpu_test
+    optim_cuda_test ops_cuda_ptx_test kernels_test cuda_on_cpu_test
 }
 
 # In order of value.
@@ -147,6 +150,7 @@ check_gpu() {
   local tool check
   keep=70 step 120 'doctor' "$bin/praxino" doctor
   keep=12 step 400 'tests on the GPU' "$bin/ops_cuda_test"
+  step 120 'tests of the optimizer on the GPU' "$bin/optim_cuda_test"
   keep=400 step $(($(left) / 3)) 'benchmark of operations' "$bin/praxino" bench ops \
     --minutes "$(awk -v s="$(left)" 'BEGIN {print s / 3 / 60 * 0.8}')" --json "$report.json"
   step 300 'tests on the GPU, tier portable' env PRAXINO_TIER=portable "$bin/ops_cuda_test"
