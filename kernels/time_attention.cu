@@ -8,81 +8,88 @@ namespace {
 
 using namespace device;
 
-template <int kWidth>
+template <int kWidth, int kTiles>
 class Forward {
  public:
-  PRAXINO_DEVICE explicit Forward(const TimeAttention& p) : p_(p), items_(p.in.shape, p.plan) {}
+  PRAXINO_DEVICE explicit Forward(const TimeAttention& p)
+      : p_(p), team_(p.plan), mask_(p.in.shape, team_.tile) {}
 
-  PRAXINO_DEVICE void run() { run_items(*this, items_, p_.plan); }
-
-  PRAXINO_DEVICE void load(const TimeItem& item, const TimeStages& stages) const {
-    const TimeInputs& in = p_.in;
-    copy_tile<kWidth>(tile(kQ, stages.queries), in.q, query_heads(in.q_token, item), in.shape,
-                      p_.plan, item);
-    if (item.round == 0) {
-      copy_tile<kWidth>(tile(kK, stages.keys), in.k, {in.k_token, 1, 0}, in.shape, p_.plan, item);
-      copy_tile<kWidth>(tile(kV, stages.keys), in.v, {in.v_token, 1, 0}, in.shape, p_.plan, item);
-    }
-    commit_copies();
-  }
-
-  PRAXINO_DEVICE void normalize(const TimeItem& item, const TimeStages& stages) const {
-    normalize_rows(tile(kQ, stages.queries), p_.in.queries, item);
-    if (item.round == 0) normalize_rows(tile(kK, stages.keys), p_.in.keys, item);
-  }
-
-  // The warp's own 16 queries; the result takes their place.
-  PRAXINO_DEVICE void work(const TimeItem& item, const TimeStages& stages) const {
-    const TimeShape& shape = p_.in.shape;
-    const TimeWarp own = time_warp(p_.plan);
-    if (!own.has_one) return;
-    Bf16* q = tile(kQ, stages.queries);
-    const uint32_t visible = visible_tiles(shape, own.tile);
-    TimeScores scores = {};
-    multiply_rows<kWidth>(scores, q, own.row, tile(kK, stages.keys), own.first, visible);
-    const TimeSums sums = exponentials(scores, shape, own.tile, visible, exponent_scale(kWidth));
-    FragmentC result[kWidth / 8] = {};
-    PRAXINO_UNROLL
-    for (int t = 0; t < kMostTimeTiles; ++t) {
-      if ((visible >> t & 1U) == 0) continue;
-      multiply_columns<kWidth>(result, as_operand(scores + 2 * t), tile(kV, stages.keys),
-                               own.first + kTimeTile * t);
-    }
-    const float inverse[2] = {reciprocal_fast(sums.of[0]), reciprocal_fast(sums.of[1])};
-    PRAXINO_UNROLL
-    for (int c = 0; c < kWidth / 8; ++c) {
-      PRAXINO_UNROLL
-      for (int i = 0; i < 4; ++i) result[c].v[i] *= inverse[i / 2];
-    }
-    sync_warp();  // other lanes have read the queries
-    store_results(q, kWidth, own.row, result);
-    sync_warp();
-    store_tile<kWidth>(q, p_.o, query_heads(shape.heads() * kWidth, item), shape, p_.plan, item);
+  PRAXINO_DEVICE void run() const {
+    const TimeRun run = time_run(p_.in.shape, p_.plan, static_cast<int>(block_index()));
+    if (run.first < run.end) walk(run);
   }
 
  private:
-  enum Operand { kQ, kK, kV };
+  PRAXINO_DEVICE void walk(const TimeRun& run) const {
+    const TimeShape& shape = p_.in.shape;
+    const TimeStep step = time_step(shape, p_.plan.teams);
+    TimeCursor at = time_cursor(shape, run.first + team_.number);
+    for (int i = run.first + team_.number; i < run.end; i += p_.plan.teams) {
+      attend(time_spot(shape, team_, at));
+      advance(at, step, shape);
+    }
+  }
 
-  PRAXINO_DEVICE Bf16* tile(Operand operand, int stage) const {
+  enum Image { kK, kV };
+
+  PRAXINO_DEVICE Bf16* image(Image operand) const {
     return reinterpret_cast<Bf16*>(shared_floats()) +
-           (kForwardTiles.staged * stage + operand) * p_.plan.rows() * kWidth;
+           ((kForwardTiles.images * team_.number + operand) * team_.tiles) * image_size(kWidth);
   }
-  PRAXINO_DEVICE TimeHeads query_heads(int64_t token, const TimeItem& item) const {
-    return {token, static_cast<int>(p_.in.shape.group), item.round};
+  PRAXINO_DEVICE Bf16* own_image(Image operand) const {
+    return image(operand) + team_.tile * image_size(kWidth);
+  }
+  PRAXINO_DEVICE TimeHeads heads_of_query(int64_t token, const TimeSpot& spot, int round) const {
+    return time_heads(token, spot.head * static_cast<int>(p_.in.shape.group) + round);
   }
 
-  PRAXINO_DEVICE void normalize_rows(Bf16* rows, const TimeNorm& norm, const TimeItem& item) const {
-    norm_rotate_tile<kWidth>(rows, rows, norm, p_.in.shape, p_.plan, item);
+  PRAXINO_DEVICE void attend(const TimeSpot& spot) const {
+    const TimeInputs& in = p_.in;
+    const TimeShape& shape = in.shape;
+    const bool normed = in.queries.gain != nullptr;
+    TimeRows<kWidth> k = load_rows<kWidth>(in.k, spot, time_heads(in.k_token, spot.head));
+    TimeRows<kWidth> q = load_rows<kWidth>(in.q, spot, heads_of_query(in.q_token, spot, 0));
+    const TimeRows<kWidth> v = load_rows<kWidth>(in.v, spot, time_heads(in.v_token, spot.head));
+    team_.sync();  // the last sequence's images have been read
+    store_image<kWidth>(own_image(kV), v);
+    if (normed) norm_rotate(k, inverse_rms(k), in.keys, spot);
+    store_image<kWidth>(own_image(kK), k);
+    team_.sync();
+    for (int round = 0;;) {
+      if (normed) norm_rotate(q, inverse_rms(q), in.queries, spot);
+      store_rows<kWidth>(rounded<kWidth>(result(q)), p_.o, spot,
+                         heads_of_query(shape.heads() * kWidth, spot, round));
+      if (++round == shape.group) break;
+      q = load_rows<kWidth>(in.q, spot, heads_of_query(in.q_token, spot, round));
+    }
+  }
+
+  struct Result {
+    TimeResult<kWidth> rows = {};
+    PRAXINO_DEVICE operator const TimeResult<kWidth>&() const { return rows; }
+  };
+  PRAXINO_DEVICE Result result(const TimeRows<kWidth>& q) const {
+    TimeScores<kTiles> scores;
+    multiply_rows<kWidth>(scores, q, image(kK), mask_);
+    softmax<kWidth>(scores, mask_);
+    Result result;
+    PRAXINO_UNROLL
+    for (int t = 0; t < kTiles; ++t) {
+      if (!mask_.sees_tile(t)) continue;
+      multiply_columns<kWidth>(result.rows, as_operand(scores + 2 * t), image(kV), kTimeTile * t);
+    }
+    return result;
   }
 
   const TimeAttention& p_;
-  TimeItems items_;
+  TimeTeam team_;
+  TimeMask mask_;
 };
 
-template <int kWidth>
-PRAXINO_KERNEL(32 * most_time_warps(kWidth), 2)
+template <int kWidth, int kTiles>
+PRAXINO_KERNEL(32 * kForwardTiles.most_warps(kWidth), 1)
 time_attention_kernel(TimeAttention p) {
-  Forward<kWidth>(p).run();
+  Forward<kWidth, kTiles>(p).run();
 }
 
 bool served(const TimeAttention& p) {
@@ -92,32 +99,35 @@ bool served(const TimeAttention& p) {
 
 }  // namespace
 
-size_t device_shared_limit() { return shared_limit(); }
+TimeDevice time_device() { return {shared_limit(), multiprocessors()}; }
 
 bool in_range(const TimeInputs& in, const TimePlan& plan, const TimeTiles& tiles) {
   const TimeShape& shape = in.shape;
   if (!in_range(shape)) return false;
   // A plan is what time_plan() makes for one of the limits.
-  const TimePlan made = time_plan(shape, tiles, plan.shared_bytes);
-  if (made.warps == 0 || made.warps != plan.warps || made.stages != plan.stages) return false;
-  if (made.units != plan.units || made.chunk != plan.chunk) return false;
+  if (plan.warps == 0 || time_plan(shape, tiles, {plan.shared_bytes, plan.blocks}) != plan)
+    return false;
   for (const TimeNorm& norm : {in.queries, in.keys}) {
+    if ((norm.gain == nullptr) != (in.queries.gain == nullptr)) return false;
     if (!aligned_16(norm.gain) || !aligned_16(norm.cos) || !aligned_16(norm.sin)) return false;
   }
   for (const int64_t token : {in.q_token, in.k_token, in.v_token}) {
-    if (token % 8 != 0) return false;
+    if (token % 8 != 0 || token < 0 || token > INT32_MAX) return false;
   }
   return aligned_16(in.q) && aligned_16(in.k) && aligned_16(in.v);
 }
 
 Status launch_time_attention(const TimeAttention& p, Stream stream) {
   if (!served(p)) return kRefused;
-  const FrameRows units = time_units(p.in.shape, p.plan);
-  if (units.rows() == 0) return {};
-  return launch(
-      p.in.shape.width == 64 ? time_attention_kernel<64> : time_attention_kernel<128>,
-      {"time_attention", blocks_for(all_chunks(units)), p.plan.threads(), p.plan.shared_bytes}, p,
-      stream);
+  const TimeShape& shape = p.in.shape;
+  if (shape.all_sequences() == 0) return {};
+  const bool few = p.plan.tiles <= kFewTimeTiles;
+  const auto kernel = shape.width == 64 ? few ? time_attention_kernel<64, kFewTimeTiles>
+                                              : time_attention_kernel<64, kMostTimeTiles>
+                      : few ? time_attention_kernel<128, kFewTimeTiles>
+                                        : time_attention_kernel<128, kMostTimeTiles>;
+  return launch(kernel, {"time_attention", p.plan.blocks, p.plan.threads(), p.plan.shared_bytes}, p,
+                stream);
 }
 
 }  // namespace praxino::kernels

@@ -16,7 +16,8 @@
 
 namespace praxino::kernels {
 
-/// Gain of the norm, and a row of angles a token: T N x K / 2.
+/// Gain of the norm, and a row of angles a token: T N x K / 2. Without gains, of both or of none,
+/// rows are taken as they are: no norm, no rotation, and no gradients of gains.
 struct TimeNorm {
   const float* gain = nullptr;  // K
   const float* cos = nullptr;
@@ -52,12 +53,12 @@ struct TimeAttentionBackward {
   Bf16* grad_q = nullptr;
   Bf16* grad_k = nullptr;
   Bf16* grad_v = nullptr;
-  float* grad_query_gain = nullptr;  // B x K: to be summed over B
+  float* grad_query_gain = nullptr;  // K
   float* grad_key_gain = nullptr;
-  float* workspace = nullptr;  // chunk_workspace(time_units(in.shape, plan), 2) floats
+  float* workspace = nullptr;  // chunk_workspace(time_sums(in.shape, plan), 2) floats
   TimePlan plan;               // time_plan(in.shape, kBackwardTiles, ...)
 };
-/// Writes every gradient; those of the gains are zeros for an empty batch row.
+/// Writes every gradient; those of the gains are zeros where there are no sequences.
 Status launch_time_attention_backward(const TimeAttentionBackward& params, Stream stream);
 
 /// Rollout: one new frame over a cache of normalized keys that are not rotated, in any order. One
@@ -82,7 +83,7 @@ struct TimeAttentionStep {
 bool in_range(const TimeAttentionStep& params);
 Status launch_time_attention_step(const TimeAttentionStep& params, Stream stream);
 
-/// Bytes of shared memory that a block may have on the current device: what time_plan() asks for.
-size_t device_shared_limit();
+/// The current device, as time_plan() asks for it.
+TimeDevice time_device();
 
 }  // namespace praxino::kernels

@@ -8,8 +8,8 @@ namespace {
 
 using namespace device;
 
-// Sums over the 16 rows of 8 values of every lane: 4 columns that lanes with equal lane % 4 share,
-// in 2 of the rows of each lane. Every lane ends up with one column, column_of_sum().
+// Sums over the 16 rows of 8 neighbours of every lane, already summed over its two rows: 8 columns
+// that lanes with equal lane % 4 share. Every lane ends up with one, column_of_sum().
 PRAXINO_DEVICE float sum_columns(float (&values)[8]) {
   PRAXINO_UNROLL
   for (int count = 4; count > 0; count /= 2) {
@@ -24,343 +24,373 @@ PRAXINO_DEVICE float sum_columns(float (&values)[8]) {
   return values[0];
 }
 
-// The two rows of a lane on their way back through norm and rotation.
+// The rows of a warp on their way back through rotation and norm.
 template <int kWidth>
 class NormBackward {
  public:
-  static constexpr int kPairs = kWidth / 16;  // results of the first half of a row
+  // `raw`: the rows before the norm.
+  PRAXINO_DEVICE NormBackward(const TimeNorm& norm, const TimeRows<kWidth>& raw,
+                              const TimeScale& scale, const TimeSpot& spot)
+      : norm_(norm), raw_(raw), scale_(scale), spot_(spot) {}
 
-  // `raw`: the rows before the norm, which the gradients replace.
-  PRAXINO_DEVICE NormBackward(const TimeNorm& norm, Bf16* raw, int row, const TimeSpot (&spots)[2])
-      : norm_(norm), raw_(raw), row_(row), spots_(spots) {}
-
-  // grad: of the rotated rows. Adds to the warp's `sums` for the gain, in shared memory.
-  PRAXINO_DEVICE void run(FragmentC (&grad)[kWidth / 8], float* sums) {
-    float squares[2] = {}, projection[2] = {};
+  // grad: of the rotated rows, then of the raw ones. Adds to the warp's `sums` for the gain, in
+  // shared memory.
+  PRAXINO_DEVICE void run(TimeResult<kWidth>& grad, float* sums) const {
+    float projection[2] = {};
     PRAXINO_UNROLL
-    for (int c = 0; c < kWidth / 8; ++c) {
+    for (int h = 0; h < kWidth / 64; ++h) {
+      if (h > 0) sync_warp();  // else all tables wait in registers at once
+      const TimeGains gains = load_gains<kWidth>(norm_, h);
+      float first[8] = {}, second[8] = {};
       PRAXINO_UNROLL
-      for (int r = 0; r < 2; ++r) {
-        const Vector<2> x = raw(c, r);
-        squares[r] += x.v[0] * x.v[0] + x.v[1] * x.v[1];
-      }
+      for (int r = 0; r < 2; ++r) rotate_back(grad, h, r, gains, first, second, projection[r]);
+      float* sum = sums + column_of_sum(lane_index(), h);
+      store(sum, load(sum) + sum_columns(first));
+      store(sum + kWidth / 2, load(sum + kWidth / 2) + sum_columns(second));
     }
     PRAXINO_UNROLL
-    for (int r = 0; r < 2; ++r) inverse_[r] = inverse_rms(group_sum(squares[r], 4), kWidth);
-    PRAXINO_UNROLL
-    for (int step = 0; step < kWidth / 32; ++step) {
-      float values[8] = {};
-      scale_pair(grad, 2 * step, values, projection);
-      scale_pair(grad, 2 * step + 1, values + 4, projection);
-      float* sum = sums + column_of_sum(lane_index(), step, kWidth);
-      store(sum, load(sum) + sum_columns(values));
-    }
-    PRAXINO_UNROLL
-    for (int r = 0; r < 2; ++r) projection[r] = group_sum(projection[r], 4) / kWidth;
-    PRAXINO_UNROLL
-    for (int c = 0; c < kWidth / 8; ++c) {
+    for (int r = 0; r < 2; ++r) {
+      const float along = group_sum(projection[r], 4) * (scale_.of[r] * scale_.of[r] / kWidth);
       PRAXINO_UNROLL
-      for (int r = 0; r < 2; ++r) {
-        const Vector<2> x = raw(c, r);
-        float out[2];
+      for (int w = 0; w < kWidth / 8; ++w) {
+        const Vector<2> x = unpack_bf16(raw_.word[r][w]);
         PRAXINO_UNROLL
-        for (int h = 0; h < 2; ++h) {
-          const float unit = x.v[h] * inverse_[r];
-          out[h] = inverse_[r] * (grad[c].v[2 * r + h] - unit * projection[r]);
+        for (int i = 0; i < 2; ++i) {
+          grad[w].v[2 * r + i] -= x.v[i] * along;
         }
-        store_word(raw_ + pair_element(row_, c, r, kWidth), pack_bf16(out[0], out[1]));
       }
     }
   }
 
  private:
-  PRAXINO_DEVICE Vector<2> raw(int c, int r) const {
-    return unpack_bf16(load_word(raw_ + pair_element(row_, c, r, kWidth)));
-  }
-
-  // Results `c` and its partner: turned back, times the gain; values: what the gain's gradient is
-  // the sum of.
-  PRAXINO_DEVICE void scale_pair(FragmentC (&grad)[kWidth / 8], int c, float* values,
-                                 float (&projection)[2]) const {
-    const int column = 8 * c + fragment_c(lane_index(), 0).column;
-    const Vector<2> gain1 = load_pair(norm_.gain + column);
-    const Vector<2> gain2 = load_pair(norm_.gain + column + kWidth / 2);
+  // Words 4 h .. of row r and those half a row on: turned back, times gain and 1 / RMS. Adds what
+  // the gain's gradient is the sum of, and gradient times raw row.
+  PRAXINO_DEVICE void rotate_back(TimeResult<kWidth>& grad, int h, int r, const TimeGains& gains,
+                                  float (&first)[8], float (&second)[8], float& projection) const {
+    constexpr int kHalf = kWidth / 16;
+    const TimeAngles angles = load_angles<kWidth>(norm_, spot_.position[r], h);
     PRAXINO_UNROLL
-    for (int r = 0; r < 2; ++r) {
-      if (!spots_[r].there) continue;  // its gradient is zero
-      const int64_t angle = int64_t{spots_[r].position} * (kWidth / 2) + column;
-      const Vector<2> cos = load_pair(norm_.cos + angle), sin = load_pair(norm_.sin + angle);
-      const Vector<2> x1 = raw(c, r), x2 = raw(c + kPairs, r);
+    for (int w = 0; w < 4; ++w) {
+      const Vector<2> x1 = unpack_bf16(raw_.word[r][4 * h + w]);
+      const Vector<2> x2 = unpack_bf16(raw_.word[r][4 * h + w + kHalf]);
       PRAXINO_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        float &g1 = grad[c].v[2 * r + h], &g2 = grad[c + kPairs].v[2 * r + h];
-        const float a = g1 * cos.v[h] + g2 * sin.v[h], b = g2 * cos.v[h] - g1 * sin.v[h];
-        const float unit1 = x1.v[h] * inverse_[r], unit2 = x2.v[h] * inverse_[r];
-        values[h] += a * unit1;
-        values[2 + h] += b * unit2;
-        g1 = a * gain1.v[h];
-        g2 = b * gain2.v[h];
-        projection[r] += g1 * unit1 + g2 * unit2;
+      for (int i = 0; i < 2; ++i) {
+        const int e = 2 * w + i;
+        float &g1 = grad[4 * h + w].v[2 * r + i], &g2 = grad[4 * h + w + kHalf].v[2 * r + i];
+        const float cos = angles.cos.v[e] * scale_.of[r], sin = angles.sin.v[e] * scale_.of[r];
+        const float a = g1 * cos + g2 * sin, b = g2 * cos - g1 * sin;
+        first[e] += a * x1.v[i];
+        second[e] += b * x2.v[i];
+        g1 = a * gains.first.v[e];
+        g2 = b * gains.second.v[e];
+        projection += g1 * x1.v[i] + g2 * x2.v[i];
       }
     }
   }
 
   const TimeNorm& norm_;
-  Bf16* raw_;
-  int row_;
-  const TimeSpot (&spots_)[2];
-  float inverse_[2] = {};
+  const TimeRows<kWidth>& raw_;
+  const TimeScale scale_;
+  const TimeSpot& spot_;
 };
 
 PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const TimeAttentionBackward& p) {
   return {.results = {p.grad_query_gain, p.grad_key_gain},
           .workspace = p.workspace,
           .sums = 2,
-          .shape = time_units(p.in.shape, p.plan)};
+          .shape = time_sums(p.in.shape, p.plan)};
 }
 
-template <int kWidth>
+template <int kWidth, int kTiles>
 class Backward {
  public:
   PRAXINO_DEVICE explicit Backward(const TimeAttentionBackward& p)
-      : p_(p), items_(p.in.shape, p.plan) {}
+      : p_(p), team_(p.plan), mask_(p.in.shape, team_.tile) {}
 
   PRAXINO_DEVICE void run() const {
-    clear_sums();
-    run_items(*this, items_, p_.plan);
-    // Chunks without units have a sum, too.
-    if (p_.plan.units > 0) return;
-    for (int64_t batch = block_index(); batch < p_.in.shape.batch; batch += grid_blocks())
-      store_sums(static_cast<int>(batch));
-  }
-
-  PRAXINO_DEVICE void load(const TimeItem& item, const TimeStages& stages) const {
-    const TimeInputs& in = p_.in;
-    copy<kQ>(in.q, query_heads(in.q_token, item), item, stages.queries);
-    copy<kGrad>(p_.grad, query_heads(in.shape.heads() * kWidth, item), item, stages.queries);
-    if (item.round == 0) {
-      copy<kK>(in.k, {in.k_token, 1, 0}, item, stages.keys);
-      copy<kV>(in.v, {in.v_token, 1, 0}, item, stages.keys);
-    }
-    commit_copies();
-  }
-
-  PRAXINO_DEVICE void normalize(const TimeItem& item, const TimeStages& stages) const {
-    norm_rotate_tile<kWidth>(staged(kQ, stages.queries), single(kReadyQ), p_.in.queries,
-                             p_.in.shape, p_.plan, item);
-    if (item.round == 0) {
-      norm_rotate_tile<kWidth>(staged(kK, stages.keys), single(kReadyK), p_.in.keys, p_.in.shape,
-                               p_.plan, item);
-    }
-  }
-
-  PRAXINO_DEVICE void work(const TimeItem& item, const TimeStages& stages) const {
-    const TimeWarp own = time_warp(p_.plan);
-    if (own.has_one) rows(own, item, stages);
-    sync_block();
-    if (own.has_one) columns(own, item, stages);
-    if (items_.last_of_chunk(item)) store_sums(item.chunk);
+    if (normed()) clear_sums();
+    const TimeRun run = time_run(p_.in.shape, p_.plan, static_cast<int>(block_index()));
+    if (run.first < run.end) walk(run);
+    if (normed()) store_sums();
   }
 
  private:
-  enum Staged { kQ, kGrad, kK, kV };
-  enum Single { kReadyQ, kReadyK };  // normalized and rotated
-  enum Scores { kProbabilities, kGradients };
-
-  PRAXINO_DEVICE Bf16* shared() const { return reinterpret_cast<Bf16*>(shared_floats()); }
-  PRAXINO_DEVICE int tile_size() const { return p_.plan.rows() * kWidth; }
-  PRAXINO_DEVICE Bf16* staged(Staged operand, int stage) const {
-    return shared() + (kBackwardTiles.staged * stage + operand) * tile_size();
-  }
-  PRAXINO_DEVICE Bf16* single(Single operand) const {
-    return staged(kQ, p_.plan.stages) + operand * tile_size();
-  }
-  PRAXINO_DEVICE Bf16* scores(Scores operand) const {
-    return single(kReadyQ) + kBackwardTiles.single * tile_size() +
-           operand * p_.plan.rows() * kMostFrames;
-  }
-  PRAXINO_DEVICE float* sums() const {
-    return reinterpret_cast<float*>(scores(kProbabilities) +
-                                    kBackwardTiles.scores * p_.plan.rows() * kMostFrames);
-  }
-  // The warp's sums for the gains: of the queries and of the keys.
-  PRAXINO_DEVICE float* own_sums(int which) const {
-    return sums() + (2 * warp_index() + which) * kWidth;
-  }
-  // The lane's results of this round for the next, or those of the last: in shared memory, because
-  // registers would have to hold them while the warp works as queries.
-  template <bool kStore>
-  PRAXINO_DEVICE void keep(FragmentC (&results)[kWidth / 8], int which) const {
-    float* kept = sums() + kBackwardTiles.sums * p_.plan.warps * kWidth + which * tile_size();
-    PRAXINO_UNROLL
-    for (int c = 0; c < kWidth / 8; ++c) {
-      float* own = kept + 4 * (c * p_.plan.threads() + thread_index());
-      if constexpr (kStore) {
-        store_vector(
-            own, Vector<4>{{results[c].v[0], results[c].v[1], results[c].v[2], results[c].v[3]}});
-      } else {
-        const Vector<4> four = load_vector<4>(own);
-        results[c] = {{four.v[0], four.v[1], four.v[2], four.v[3]}};
-      }
+  PRAXINO_DEVICE void walk(const TimeRun& run) const {
+    const TimeShape& shape = p_.in.shape;
+    const TimeStep step = time_step(shape, p_.plan.teams);
+    TimeCursor at = time_cursor(shape, run.first + team_.number);
+    for (int i = run.first + team_.number; i < run.end; i += p_.plan.teams) {
+      work(time_spot(shape, team_, at));
+      advance(at, step, shape);
     }
   }
-  PRAXINO_DEVICE TimeHeads query_heads(int64_t token, const TimeItem& item) const {
-    return {token, static_cast<int>(p_.in.shape.group), item.round};
+
+  enum Image { kQ, kGrad, kK, kV };
+  enum Scores { kProbabilities, kGradients };
+
+  PRAXINO_DEVICE bool normed() const { return p_.in.queries.gain != nullptr; }
+
+  // Shared memory: images of all warps, by team; then scores; then sums; then what is kept.
+  PRAXINO_DEVICE Bf16* image(Image operand) const {
+    return reinterpret_cast<Bf16*>(shared_floats()) +
+           ((kBackwardTiles.images * team_.number + operand) * team_.tiles) * image_size(kWidth);
   }
-  template <Staged kOperand>
-  PRAXINO_DEVICE void copy(const Bf16* from, const TimeHeads& heads, const TimeItem& item,
-                           int stage) const {
-    copy_tile<kWidth>(staged(kOperand, stage), from, heads, p_.in.shape, p_.plan, item);
+  PRAXINO_DEVICE Bf16* own_image(Image operand) const {
+    return image(operand) + team_.tile * image_size(kWidth);
   }
-  PRAXINO_DEVICE void store(const Bf16* rows, Bf16* to, const TimeHeads& heads,
-                            const TimeItem& item) const {
-    store_tile<kWidth>(rows, to, heads, p_.in.shape, p_.plan, item);
+  PRAXINO_DEVICE int score_columns() const { return kTimeTile * team_.tiles; }
+  PRAXINO_DEVICE Bf16* scores(Scores operand) const {
+    return reinterpret_cast<Bf16*>(shared_floats()) +
+           p_.plan.warps * kBackwardTiles.images * image_size(kWidth) +
+           ((kBackwardTiles.scores * team_.number + operand) * team_.tiles) *
+               image_size(score_columns());
+  }
+  // 1 / RMS is kept where registers allow, else it is computed again.
+  static constexpr bool kKeepsScales = kTiles == kFewTimeTiles;
+  // Rows as they came: of keys, and of queries where there is room. Else queries stay in registers,
+  // or, where not even those are enough, come from the second-level cache again.
+  static constexpr bool kKeepsQueries = kBackwardTiles.raw(kWidth) == 2;
+  static constexpr bool kLoadsQueriesAgain = !kKeepsQueries && kTiles != kFewTimeTiles;
+  PRAXINO_DEVICE Bf16* raw_rows(int which) const {
+    return reinterpret_cast<Bf16*>(shared_floats()) +
+           p_.plan.warps *
+               (kBackwardTiles.images * image_size(kWidth) +
+                kBackwardTiles.scores * image_size(score_columns()) + which * kTimeTile * kWidth);
+  }
+  // The warp's, of queries and of keys.
+  PRAXINO_DEVICE float* own_sums() const {
+    return sums() + (team_.number * team_.tiles + team_.tile) * kBackwardTiles.sums * kWidth;
+  }
+  PRAXINO_DEVICE float* sums() const {
+    return reinterpret_cast<float*>(raw_rows(kBackwardTiles.raw(kWidth)));
+  }
+  PRAXINO_DEVICE TimeHeads heads_of_query(int64_t token, const TimeSpot& spot, int round) const {
+    return time_heads(token, spot.head * static_cast<int>(p_.in.shape.group) + round);
+  }
+
+  PRAXINO_DEVICE TimeRows<kWidth> load_queries(const TimeSpot& spot, int round) const {
+    return load_rows<kWidth>(p_.in.q, spot, heads_of_query(p_.in.q_token, spot, round));
+  }
+
+  PRAXINO_DEVICE void work(const TimeSpot& spot) const {
+    const TimeInputs& in = p_.in;
+    const int64_t contiguous = in.shape.heads() * kWidth;
+    TimeRows<kWidth> k = load_rows<kWidth>(in.k, spot, time_heads(in.k_token, spot.head));
+    TimeRows<kWidth> q;
+    if constexpr (!kLoadsQueriesAgain) q = load_queries(spot, 0);
+    {
+      const TimeRows<kWidth> v = load_rows<kWidth>(in.v, spot, time_heads(in.v_token, spot.head));
+      const TimeRows<kWidth> grad =
+          load_rows<kWidth>(p_.grad, spot, heads_of_query(contiguous, spot, 0));
+      team_.sync();  // the last sequence's images have been read
+      store_image<kWidth>(own_image(kV), v);
+      store_image<kWidth>(own_image(kGrad), grad);
+    }
+    TimeScale k_scale = {}, q_scale = {};
+    if (normed()) {
+      keep_raw<true>(k, 0);
+      k_scale = inverse_rms(k);
+      norm_rotate(k, k_scale, in.keys, spot);
+    }
+    store_image<kWidth>(own_image(kK), k);
+    if constexpr (kLoadsQueriesAgain) q = load_queries(spot, 0);
+    for (int round = 0;; ++round) {
+      TimeRows<kWidth> ready = q;
+      if (normed()) {
+        if constexpr (kKeepsQueries) keep_raw<true>(q, 1);
+        q_scale = inverse_rms(q);
+        norm_rotate(ready, q_scale, in.queries, spot);
+      }
+      store_image<kWidth>(own_image(kQ), ready);
+      team_.sync();
+      rows(q, q_scale, spot, round);
+      team_.sync();  // all scores are there
+      columns(k_scale, spot, round);
+      if (round + 1 == in.shape.group) break;
+      q = load_queries(spot, round + 1);
+      const TimeRows<kWidth> grad =
+          load_rows<kWidth>(p_.grad, spot, heads_of_query(contiguous, spot, round + 1));
+      team_.sync();  // the images of this round have been read
+      store_image<kWidth>(own_image(kGrad), grad);
+    }
   }
 
   // The warp's tile as queries: probabilities and their gradients for all, and its own gradient.
-  PRAXINO_DEVICE void rows(const TimeWarp& own, const TimeItem& item,
-                           const TimeStages& stages) const {
-    const TimeShape& shape = p_.in.shape;
-    const uint32_t visible = visible_tiles(shape, own.tile);
-    TimeScores p = {}, grad = {};
-    multiply_rows<kWidth>(p, single(kReadyQ), own.row, single(kReadyK), own.first, visible);
-    const TimeSums sums = exponentials(p, shape, own.tile, visible, exponent_scale(kWidth));
-    multiply_rows<kWidth>(grad, staged(kGrad, stages.queries), own.row, staged(kV, stages.keys),
-                          own.first, visible);
-    score_gradients(p, grad, sums, visible);
-    FragmentC grad_q[kWidth / 8] = {};
-    PRAXINO_UNROLL
-    for (int t = 0; t < kMostTimeTiles; ++t) {
-      if ((visible >> t & 1U) == 0) continue;
-      const FragmentC *pair = p + 2 * t, *grad_pair = grad + 2 * t;
-      store_scores(kProbabilities, own.row, t, pair);
-      store_scores(kGradients, own.row, t, grad_pair);
-      multiply_columns<kWidth>(grad_q, as_operand(grad_pair), single(kReadyK),
-                               own.first + kTimeTile * t);
+  PRAXINO_DEVICE void rows(TimeRows<kWidth>& raw, const TimeScale& scale, const TimeSpot& spot,
+                           int round) const {
+    FragmentA p[kTiles];
+    {
+      TimeScores<kTiles> scores;
+      multiply_rows<kWidth>(scores, own_image(kQ), image(kK), mask_);
+      softmax<kWidth>(scores, mask_);
+      PRAXINO_UNROLL
+      for (int t = 0; t < kTiles; ++t) {
+        p[t] = as_operand(scores + 2 * t);
+        if (mask_.sees_tile(t)) store_scores(kProbabilities, t, p[t]);
+      }
     }
-    Bf16* raw = staged(kQ, stages.queries);
-    unnormalize(own, item, p_.in.queries, raw, grad_q, own_sums(0));
-    store(raw, p_.grad_q, query_heads(shape.heads() * kWidth, item), item);
+    TimeScores<kTiles> grad_p;
+    multiply_rows<kWidth>(grad_p, own_image(kGrad), image(kV), mask_);
+    score_gradients(p, grad_p);
+    TimeResult<kWidth> grad_q = {};
+    PRAXINO_UNROLL
+    for (int t = 0; t < kTiles; ++t) {
+      if (!mask_.sees_tile(t)) continue;
+      const FragmentA gradients = as_operand(grad_p + 2 * t);
+      store_scores(kGradients, t, gradients);
+      multiply_columns<kWidth>(grad_q, gradients, image(kK), kTimeTile * t);
+    }
+    if (normed()) {
+      if constexpr (kKeepsQueries) keep_raw<false>(raw, 1);
+      if constexpr (kLoadsQueriesAgain) raw = load_queries(spot, round);
+      NormBackward<kWidth>(p_.in.queries, raw, kKeepsScales ? scale : inverse_rms(raw), spot)
+          .run(grad_q, own_sums());
+    }
+    store_rows<kWidth>(rounded<kWidth>(grad_q), p_.grad_q, spot,
+                       heads_of_query(p_.in.shape.heads() * kWidth, spot, round));
   }
 
-  // Exponentials become probabilities; gradients of those become gradients of the scores.
-  PRAXINO_DEVICE void score_gradients(TimeScores& p, TimeScores& grad, const TimeSums& sums,
-                                      uint32_t visible) const {
-    const float inverse[2] = {reciprocal_fast(sums.of[0]), reciprocal_fast(sums.of[1])};
+  // Gradients of probabilities become gradients of the scores. The probabilities are rounded, as
+  // the gradient of values takes them: half the registers.
+  PRAXINO_DEVICE void score_gradients(const FragmentA (&p)[kTiles],
+                                      TimeScores<kTiles>& grad) const {
     const float scale = rsqrt_fast(static_cast<float>(kWidth));
     float delta[2] = {};
     PRAXINO_UNROLL
-    for (int c = 0; c < 2 * kMostTimeTiles; ++c) {
-      if ((visible >> (c / 2) & 1U) == 0) continue;
-      PRAXINO_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        p[c].v[i] *= inverse[i / 2];
-        delta[i / 2] += p[c].v[i] * grad[c].v[i];
-      }
+    for (int word = 0; word < 4 * kTiles; ++word) {
+      if (!mask_.sees_tile(word / 4)) continue;
+      const Vector<2> two = unpack_bf16(p[word / 4].word[word % 4]);
+      const float* g = grad[word / 2].v + 2 * (word % 2);
+      delta[word % 2] += two.v[0] * g[0] + two.v[1] * g[1];
     }
     PRAXINO_UNROLL
-    for (int r = 0; r < 2; ++r) delta[r] = group_sum(delta[r], 4);
+    for (int r = 0; r < 2; ++r) delta[r] = scale * group_sum(delta[r], 4);
     PRAXINO_UNROLL
-    for (int c = 0; c < 2 * kMostTimeTiles; ++c) {
-      if ((visible >> (c / 2) & 1U) == 0) continue;
+    for (int word = 0; word < 4 * kTiles; ++word) {
+      if (!mask_.sees_tile(word / 4)) continue;
+      const Vector<2> two = unpack_bf16(p[word / 4].word[word % 4]);
+      float* g = grad[word / 2].v + 2 * (word % 2);
       PRAXINO_UNROLL
-      for (int i = 0; i < 4; ++i) grad[c].v[i] = p[c].v[i] * (grad[c].v[i] - delta[i / 2]) * scale;
+      for (int i = 0; i < 2; ++i) g[i] = two.v[i] * (g[i] * scale - delta[word % 2]);
     }
   }
 
-  PRAXINO_DEVICE void store_scores(Scores operand, int row, int tile, const FragmentC* pair) const {
+  // The warp's scores for tile `tile` of keys.
+  PRAXINO_DEVICE void store_scores(Scores operand, int tile, const FragmentA& a) const {
+    Bf16* own = scores(operand) + team_.tile * image_size(score_columns());
     PRAXINO_UNROLL
-    for (int c = 0; c < 2; ++c) {
-      PRAXINO_UNROLL
-      for (int r = 0; r < 2; ++r) {
-        store_word(scores(operand) + pair_element(row, 2 * tile + c, r, kMostFrames),
-                   pack_bf16(pair[c].v[2 * r], pair[c].v[2 * r + 1]));
-      }
+    for (int w = 0; w < 4; ++w) {
+      store_word(own + image_element(lane_index(), 2 * tile + w / 2, w % 2, score_columns()),
+                 a.word[w]);
     }
   }
 
   // The warp's tile as keys: what all queries that see them give. Values first, then keys: both at
   // once do not fit the registers.
-  PRAXINO_DEVICE void columns(const TimeWarp& own, const TimeItem& item,
-                              const TimeStages& stages) const {
-    const TimeHeads heads = {p_.in.shape.kv_heads * kWidth, 1, 0};
-    FragmentC grad[kWidth / 8];
-    if (sum_over_queries(own, item, kProbabilities, staged(kGrad, stages.queries), grad)) {
-      Bf16* v = staged(kV, stages.keys);
-      store_results(v, kWidth, own.row, grad);
-      sync_warp();
-      store(v, p_.grad_v, heads, item);
+  PRAXINO_DEVICE void columns(const TimeScale& scale, const TimeSpot& spot, int round) const {
+    const TimeHeads heads = time_heads(p_.in.shape.kv_heads * kWidth, spot.head);
+    const bool last = round + 1 == p_.in.shape.group;
+    {
+      TimeResult<kWidth> grad = {};
+      sum_over_queries(grad, kProbabilities, image(kGrad), round);
+      if (last) store_rows<kWidth>(rounded<kWidth>(grad), p_.grad_v, spot, heads);
     }
-    if (sum_over_queries(own, item, kGradients, single(kReadyQ), grad)) {
-      Bf16* raw = staged(kK, stages.keys);
-      unnormalize(own, item, p_.in.keys, raw, grad, own_sums(1));
-      store(raw, p_.grad_k, heads, item);
+    TimeResult<kWidth> grad = {};
+    sum_over_queries(grad, kGradients, image(kQ), round);
+    if (!last) return;
+    if (normed()) {
+      TimeRows<kWidth> raw;
+      keep_raw<false>(raw, 0);
+      NormBackward<kWidth>(p_.in.keys, raw, kKeepsScales ? scale : inverse_rms(raw), spot)
+          .run(grad, own_sums() + kWidth);
     }
+    store_rows<kWidth>(rounded<kWidth>(grad), p_.grad_k, spot, heads);
   }
 
-  // sum: transposed scores times the rows of `right`, over this round and those before it. True at
-  // the last round.
-  PRAXINO_DEVICE bool sum_over_queries(const TimeWarp& own, const TimeItem& item, Scores left,
-                                       const Bf16* right, FragmentC (&sum)[kWidth / 8]) const {
-    PRAXINO_UNROLL
-    for (int c = 0; c < kWidth / 8; ++c) sum[c] = {};
-    if (item.round > 0) keep<false>(sum, left);
+  // sum: transposed scores times the rows of `right`, over this round and those before it.
+  PRAXINO_DEVICE void sum_over_queries(TimeResult<kWidth>& sum, Scores left, const Bf16* right,
+                                       int round) const {
+    if (round > 0) keep<false>(sum, left);
     const FragmentSpot by_b = matrix_row_of_b(lane_index());
-    for (int t = own.tile; t < p_.plan.tiles; ++t) {
-      if (!p_.in.shape.sees_any(t, own.tile)) continue;
-      const int row = own.first + kTimeTile * t, column = kTimeTile * own.tile;
-      multiply_columns<kWidth>(sum, load_part<true>(scores(left), kMostFrames, row, column, by_b),
-                               right, row);
+    PRAXINO_NO_UNROLL
+    for (int t = team_.tile; t < team_.tiles; ++t) {
+      if (!p_.in.shape.sees_any(t, team_.tile)) continue;
+      const int row = kTimeTile * t, column = kTimeTile * team_.tile;
+      multiply_columns<kWidth>(
+          sum, load_part<true>(scores(left), score_columns(), row, column, by_b), right, row);
     }
-    const bool last = items_.last_of_unit(item);
-    if (!last) keep<true>(sum, left);
-    return last;
+    if (round + 1 < p_.in.shape.group) keep<true>(sum, left);
   }
 
-  PRAXINO_DEVICE void unnormalize(const TimeWarp& own, const TimeItem& item, const TimeNorm& norm,
-                                  Bf16* raw, FragmentC (&grad)[kWidth / 8], float* sums) const {
-    TimeSpot spots[2];
+  // The lane's results of this round for the next, or those of the last: in shared memory, because
+  // registers would have to hold them while the warp works as queries.
+  template <bool kStore>
+  PRAXINO_DEVICE void keep(TimeResult<kWidth>& results, int which) const {
+    float* kept = sums() + p_.plan.warps * kBackwardTiles.sums * kWidth +
+                  which * p_.plan.warps * kTimeTile * kWidth;
     PRAXINO_UNROLL
-    for (int r = 0; r < 2; ++r) {
-      const int row = own.row + fragment_c(lane_index(), 2 * r).row;
-      spots[r] = time_spot(p_.in.shape, p_.plan, item, row);
+    for (int w = 0; w < kWidth / 8; ++w) {
+      float* own = kept + 4 * (w * p_.plan.threads() + thread_index());
+      if constexpr (kStore) {
+        const float* v = results[w].v;
+        store_vector(own, Vector<4>{{v[0], v[1], v[2], v[3]}});
+      } else {
+        const Vector<4> four = load_vector<4>(own);
+        results[w] = {{four.v[0], four.v[1], four.v[2], four.v[3]}};
+      }
     }
-    NormBackward<kWidth>(norm, raw, own.row, spots).run(grad, sums);
-    sync_warp();  // rows are stored as they lie in memory, by other lanes
   }
 
-  // Of a chunk: warp by warp, in their order.
-  PRAXINO_DEVICE void store_sums(int chunk) const {
-    sync_block();
-    for (int i = thread_index(); i < 2 * kWidth; i += p_.plan.threads()) {
-      float sum = 0;
-      for (int warp = 0; warp < p_.plan.warps; ++warp)
-        sum += device::load(sums() + 2 * warp * kWidth + i);
-      const int which = i / kWidth;
-      device::store(chunk_row(sums_of(p_), chunk, which) + i - which * kWidth, sum);
+  // The lane's rows of keys before the norm, while the warp works as queries: in shared memory for
+  // the same reason.
+  template <bool kStore>
+  PRAXINO_DEVICE void keep_raw(TimeRows<kWidth>& rows, int which) const {
+    PRAXINO_UNROLL
+    for (int i = 0; i < kWidth / 16; ++i) {
+      Bf16* own = raw_rows(which) + 8 * (i * p_.plan.threads() + thread_index());
+      uint32_t* w = rows.word[i % 2] + i / 2 * 4;
+      if constexpr (kStore) {
+        store_words(own, Words{{w[0], w[1], w[2], w[3]}}, PRAXINO_HERE);
+      } else {
+        const Words words = load_words(own, PRAXINO_HERE);
+        PRAXINO_UNROLL
+        for (int j = 0; j < 4; ++j) w[j] = words.word[j];
+      }
     }
-    sync_block();
-    clear_sums();
+  }
+
+  // Of the team: warp by warp, in their order.
+  PRAXINO_DEVICE void store_sums() const {
+    team_.sync();
+    const int64_t number = block_index() * p_.plan.teams + team_.number;
+    for (int i = kWarp * team_.tile + lane_index(); i < 2 * kWidth; i += kWarp * team_.tiles) {
+      float sum = 0;
+      for (int warp = 0; warp < team_.tiles; ++warp)
+        sum += load(own_sums() + kBackwardTiles.sums * kWidth * (warp - team_.tile) + i);
+      const int which = i / kWidth;
+      store(chunk_row(sums_of(p_), number, which) + i - which * kWidth, sum);
+    }
   }
 
   // Each lane those that it adds to.
   PRAXINO_DEVICE void clear_sums() const {
     PRAXINO_UNROLL
     for (int step = 0; step < kWidth / 32; ++step) {
-      const int column = column_of_sum(lane_index(), step, kWidth);
-      device::store(own_sums(0) + column, 0);
-      device::store(own_sums(1) + column, 0);
+      const int column = column_of_sum(lane_index(), step);
+      store(own_sums() + column, 0.0F);
+      store(own_sums() + kWidth + column, 0.0F);
     }
   }
 
   const TimeAttentionBackward& p_;
-  TimeItems items_;
+  TimeTeam team_;
+  TimeMask mask_;
 };
 
-template <int kWidth>
-PRAXINO_KERNEL(32 * most_time_warps(kWidth), 1)
+template <int kWidth, int kTiles>
+PRAXINO_KERNEL(32 * kBackwardTiles.most_warps(kWidth), 1)
 time_attention_backward_kernel(TimeAttentionBackward p) {
-  Backward<kWidth>(p).run();
+  Backward<kWidth, kTiles>(p).run();
 }
 
 }  // namespace
@@ -369,15 +399,17 @@ Status launch_time_attention_backward(const TimeAttentionBackward& p, Stream str
   if (!in_range(p.in, p.plan, kBackwardTiles) || !aligned_16(p.grad) || !aligned_16(p.grad_q) ||
       !aligned_16(p.grad_k) || !aligned_16(p.grad_v))
     return kRefused;
-  const ChunkSums sums = sums_of(p);
-  const int64_t chunks = all_chunks(sums.shape);
-  if (chunks == 0) return {};
-  const Status status =
-      launch(p.in.shape.width == 64 ? time_attention_backward_kernel<64>
-                                    : time_attention_backward_kernel<128>,
-             {"time_attention_backward", blocks_for(chunks), p.plan.threads(), p.plan.shared_bytes},
-             p, stream);
-  return status.ok() ? launch_add_chunks(sums, stream) : status;
+  const bool few = p.plan.tiles <= kFewTimeTiles;
+  const auto kernel = p.in.shape.width == 64
+                          ? few ? time_attention_backward_kernel<64, kFewTimeTiles>
+                                : time_attention_backward_kernel<64, kMostTimeTiles>
+                      : few ? time_attention_backward_kernel<128, kFewTimeTiles>
+                            : time_attention_backward_kernel<128, kMostTimeTiles>;
+  const Status status = launch(
+      kernel, {"time_attention_backward", p.plan.blocks, p.plan.threads(), p.plan.shared_bytes}, p,
+      stream);
+  if (!status.ok() || p.in.queries.gain == nullptr) return status;
+  return launch_add_chunks(sums_of(p), stream);
 }
 
 }  // namespace praxino::kernels

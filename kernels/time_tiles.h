@@ -2,11 +2,10 @@
 // How attention along time is spread over blocks, warps and shared memory, as index arithmetic.
 //
 // A sequence is one place of a batch row with one key/value head: `frames` rows of `width`
-// elements, one a frame. Its frames are cut into tiles of 16, the rows of a tensor core product,
-// and a warp works on one tile. A block takes as many neighbouring sequences as its warps have
-// tiles for (a unit): neighbours lie next to each other in memory, so that what is read of one
-// frame is one run of at least 256 bytes. The query heads that share a key/value head are rounds
-// over the same keys and values.
+// elements, one a frame. Its frames are cut into tiles of 16, the rows of a tensor core product. A
+// warp works on one tile, the warps of a sequence are a team, and the teams of a block go their own
+// ways: they take neighbouring sequences, which lie next to each other in memory. The query heads
+// that share a key/value head are rounds over the same keys and values.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +17,8 @@ namespace praxino::kernels {
 
 inline constexpr int kTimeTile = 16;
 inline constexpr int kMostTimeTiles = 4;  // of a sequence: its scores stay in registers
+inline constexpr int kFewTimeTiles =
+    2;  // of most models: kernels of their own, with fewer registers
 inline constexpr int kMostFrames = kTimeTile * kMostTimeTiles;
 
 struct TimeShape {
@@ -33,8 +34,13 @@ struct TimeShape {
   constexpr PRAXINO_HOST_DEVICE int64_t heads() const { return kv_heads * group; }
   /// Of a batch row.
   constexpr PRAXINO_HOST_DEVICE int64_t sequences() const { return places * kv_heads; }
+  /// Of all batch rows; none where they have no frames.
+  constexpr PRAXINO_HOST_DEVICE int64_t all_sequences() const {
+    return frames == 0 ? 0 : batch * sequences();
+  }
+  /// Of a sequence: at least one.
   constexpr PRAXINO_HOST_DEVICE int tiles() const {
-    return static_cast<int>((frames + kTimeTile - 1) / kTimeTile);
+    return frames <= kTimeTile ? 1 : static_cast<int>((frames + kTimeTile - 1) / kTimeTile);
   }
 
   /// Frame i sees frame j, as FrameWindow::sees of include/praxino/ops/attention.h.
@@ -49,8 +55,8 @@ struct TimeShape {
   }
 };
 
-/// Frames up to kMostFrames, head widths 64 and 128, fewer than 2^31 sequences and positions: their
-/// numbers have 32 bits, offsets of elements 64. A batch, a frame or a sequence may be empty.
+/// Frames up to kMostFrames, head widths 64 and 128, fewer than 2^30 sequences and as many tokens:
+/// their numbers have 32 bits, offsets of elements 64. A batch, a frame or a sequence may be empty.
 constexpr PRAXINO_HOST_DEVICE bool in_range(const TimeShape& s) {
   const int64_t most = INT32_MAX;
   if (s.batch < 0 || s.batch > most || s.frames < 0 || s.frames > kMostFrames) return false;
@@ -58,120 +64,176 @@ constexpr PRAXINO_HOST_DEVICE bool in_range(const TimeShape& s) {
   if (s.width != 64 && s.width != 128) return false;
   if (s.kv_heads > most / s.group || (s.places > 0 && s.heads() > most / s.places)) return false;
   if (s.frames > 0 && s.places > most / s.frames) return false;
-  return s.sequences() == 0 || s.batch <= most / s.sequences();
+  if (s.frames > 0 && s.places > 0 && s.batch > most / 2 / s.frames / s.places) return false;
+  // Room above: a team looks past its last sequence.
+  return s.sequences() < most / 2 && (s.sequences() == 0 || s.batch <= most / 2 / s.sequences());
 }
 
-/// Of the most warps that a plan has.
-constexpr PRAXINO_HOST_DEVICE int most_time_warps(int64_t width) { return width == 64 ? 8 : 4; }
+inline constexpr int kMostTimeBlocks = 255;  // what time_sums() numbers
+
+/// What a plan is made for.
+struct TimeDevice {
+  size_t shared_limit = 0;  // bytes of a block
+  int multiprocessors = 0;
+};
 
 /// What a launch is made of; no warps where the device has too little shared memory.
 struct TimePlan {
-  int warps = 0;      // of a block, at least one for each tile of a sequence
-  int stages = 0;     // 2: the operands of the next unit arrive while this one is worked on
-  int tiles = 0;      // of a sequence
-  int sequences = 0;  // of a unit
-  int units = 0;      // of a batch row
-  int chunk = 0;      // units of a chunk: they share a partial sum for the gains
-  int chunks = 0;     // of a batch row, at least 1
+  int warps = 0;   // of a block: all of its teams
+  int tiles = 0;   // of a sequence: the warps of a team
+  int teams = 0;   // of a block
+  int blocks = 0;  // at least 1; each stays on its multiprocessor and takes an even share
   size_t shared_bytes = 0;
 
-  constexpr PRAXINO_HOST_DEVICE int rows() const { return warps * kTimeTile; }
   constexpr PRAXINO_HOST_DEVICE int threads() const { return warps * 32; }
+  constexpr bool operator==(const TimePlan&) const = default;
 };
 
-// What the blocks of the two passes hold: tiles of operands a stage, tiles besides (normalized
-// queries and keys), matrices of probabilities, sums for the gains; where query heads share keys,
-// also tiles of float that are kept from round to round.
+// What a warp of the two passes has in shared memory: images of operands (image_element), matrices
+// of probabilities, rows as they came, sums for the gains; where query heads share keys, also tiles
+// of float that are kept from round to round. And how many warps a block has at most.
 struct TimeTiles {
-  int staged = 0;
-  int single = 0;
+  int images = 0;
   int scores = 0;
+  int raw_64 = 0;
+  int raw_128 = 0;
   int sums = 0;
   int kept = 0;
+  int most_warps_64 = 0;
+  int most_warps_128 = 0;
+  constexpr PRAXINO_HOST_DEVICE int raw(int64_t width) const {
+    return width == 64 ? raw_64 : raw_128;
+  }
+  constexpr PRAXINO_HOST_DEVICE int most_warps(int64_t width) const {
+    return width == 64 ? most_warps_64 : most_warps_128;
+  }
 };
-inline constexpr TimeTiles kForwardTiles{.staged = 3};
-inline constexpr TimeTiles kBackwardTiles{
-    .staged = 4, .single = 2, .scores = 2, .sums = 2, .kept = 2};
+inline constexpr TimeTiles kForwardTiles{.images = 2, .most_warps_64 = 16, .most_warps_128 = 8};
+inline constexpr TimeTiles kBackwardTiles{.images = 4,
+                                          .scores = 2,
+                                          .raw_64 = 2,
+                                          .raw_128 = 1,
+                                          .sums = 2,
+                                          .kept = 2,
+                                          .most_warps_64 = 12,
+                                          .most_warps_128 = 8};
+
+/// Elements between rows of an image of `columns` columns, a multiple of 16: 16 bytes more than the
+/// row has, so that the same 16 bytes of eight rows lie in different banks.
+constexpr PRAXINO_HOST_DEVICE int image_stride(int columns) { return columns + 8; }
+
+/// Of a warp's tile: images of operands, of scores.
+constexpr PRAXINO_HOST_DEVICE int image_size(int columns) {
+  return kTimeTile * image_stride(columns);
+}
 
 constexpr PRAXINO_HOST_DEVICE size_t time_shared_bytes(const TimeShape& s, const TimeTiles& tiles,
-                                                       int warps, int stages) {
-  const int64_t rows = warps * kTimeTile, kept = s.group > 1 ? tiles.kept : 0;
-  const int64_t of_row = 2 * (tiles.staged * stages + tiles.single) + 4 * kept;
-  return static_cast<size_t>(rows * (of_row * s.width + 2 * tiles.scores * kMostFrames) +
-                             int64_t{4} * tiles.sums * warps * s.width);
+                                                       int warps) {
+  const int width = static_cast<int>(s.width), kept = s.group > 1 ? tiles.kept : 0;
+  const int of_warp =
+      2 * (tiles.images * image_size(width) + tiles.scores * image_size(kTimeTile * s.tiles())) +
+      width * (2 * tiles.raw(width) * kTimeTile + 4 * tiles.sums + 4 * kept * kTimeTile);
+  return static_cast<size_t>(warps) * static_cast<size_t>(of_warp);
 }
 
-/// Units of each batch row as rows of frames (kernels/frame_rows.h), where they are cut into
-/// chunks.
-constexpr PRAXINO_HOST_DEVICE FrameRows time_units(const TimeShape& s, const TimePlan& plan) {
-  return {s.batch, plan.units, s.width};
-}
-
-/// Eight warps at width 64 and four at 128, two stages; less where the device has less.
+/// As many teams as a block has warps and shared memory for, a block a multiprocessor.
 constexpr PRAXINO_HOST_DEVICE TimePlan time_plan(const TimeShape& s, const TimeTiles& tiles,
-                                                 size_t shared_limit) {
-  for (int warps = most_time_warps(s.width); warps >= s.tiles() && warps > 0; warps /= 2) {
-    for (int stages = 2; stages > 0; --stages) {
-      TimePlan plan = {.warps = warps, .stages = stages, .tiles = s.tiles()};
-      plan.shared_bytes = time_shared_bytes(s, tiles, warps, stages);
-      if (plan.shared_bytes > shared_limit) continue;
-      plan.sequences = plan.tiles == 0 ? 0 : warps / plan.tiles;
-      if (plan.tiles > 0)
-        plan.units = static_cast<int>((s.sequences() + plan.sequences - 1) / plan.sequences);
-      const FrameRows units = time_units(s, plan);
-      plan.chunk = static_cast<int>(chunk_rows(units));
-      plan.chunks = static_cast<int>(chunks_of_frame(units));
-      return plan;
-    }
+                                                 const TimeDevice& device) {
+  for (int teams = tiles.most_warps(s.width) / s.tiles(); teams > 0; --teams) {
+    TimePlan plan = {.warps = teams * s.tiles(), .tiles = s.tiles(), .teams = teams};
+    plan.shared_bytes = time_shared_bytes(s, tiles, plan.warps);
+    if (plan.shared_bytes > device.shared_limit) continue;
+    const int64_t needed = (s.all_sequences() + teams - 1) / teams;
+    const int64_t most =
+        device.multiprocessors < kMostTimeBlocks ? device.multiprocessors : kMostTimeBlocks;
+    plan.blocks = static_cast<int>(needed < 1 ? 1 : needed < most ? needed : most);
+    return plan;
   }
   return {};
 }
 
-/// What a block works on next: a round over the query heads of a unit. Units and chunks are counted
-/// over all batch rows.
-struct TimeItem {
-  int chunk = 0;
-  int unit = 0;
-  int end = 0;  // of the chunk's units
-  int round = 0;
+/// The partial sums for the gains, one of each team, as chunks of rows of one frame
+/// (kernels/chunk_sums.h): sum `block * teams + team`.
+constexpr PRAXINO_HOST_DEVICE FrameRows time_sums(const TimeShape& s, const TimePlan& plan) {
+  const int64_t sums = int64_t{plan.blocks} * plan.teams;
+  const FrameRows of_64 = {1, 64 * sums, s.width};
+  return chunk_rows(of_64) == 64 ? of_64 : FrameRows{1, 16 * sums, s.width};
+}
+
+/// The sequences of a block, counted over all batch rows: [first, end). Its teams take every
+/// `teams`-th.
+struct TimeRun {
+  int first = 0;
+  int end = 0;
 };
-constexpr PRAXINO_HOST_DEVICE TimeItem first_of_chunk(const TimePlan& plan, int chunk) {
-  const int batch = chunk / plan.chunks, begin = (chunk - batch * plan.chunks) * plan.chunk;
-  const int end = begin + plan.chunk < plan.units ? begin + plan.chunk : plan.units;
-  return {chunk, batch * plan.units + begin, batch * plan.units + end, 0};
+constexpr PRAXINO_HOST_DEVICE TimeRun time_run(const TimeShape& s, const TimePlan& plan,
+                                               int block) {
+  const int64_t all = s.all_sequences();
+  return {static_cast<int>(all * block / plan.blocks),
+          static_cast<int>(all * (block + 1) / plan.blocks)};
 }
 
-/// Row of a block's tiles: the frame of a sequence of the unit. Rows past the last sequence of the
-/// unit belong to none, those past the last frame of a sequence to no frame.
-struct TimeRow {
-  int sequence;
-  int frame;
+/// Where a team stands: a place, the token of B T N that it is in frame 0, and a head of keys and
+/// values.
+struct TimeCursor {
+  int token;
+  int place;
+  int head;
 };
-constexpr PRAXINO_HOST_DEVICE TimeRow time_row(int row, int tiles) {
-  const int rows = tiles * kTimeTile;
-  return {row / rows, row % rows};
+constexpr PRAXINO_HOST_DEVICE TimeCursor time_cursor(const TimeShape& s, int sequence) {
+  const int heads = static_cast<int>(s.kv_heads), places = static_cast<int>(s.places);
+  const int row = sequence / heads, batch = row / places, place = row - batch * places;
+  return {batch * static_cast<int>(s.frames) * places + place, place, sequence - row * heads};
 }
 
-/// Element of the first of 8 neighbours, chunk `chunk` of a row, in a tile of shared memory. Chunks
-/// of a row are exchanged so that the same chunk of eight rows lies in different banks.
-constexpr PRAXINO_HOST_DEVICE int tile_element(int row, int chunk, int width) {
-  return row * width + 8 * (chunk ^ (row % 8));
+/// What a cursor goes on by: so many sequences.
+struct TimeStep {
+  int places;
+  int heads;
+};
+constexpr PRAXINO_HOST_DEVICE TimeStep time_step(const TimeShape& s, int sequences) {
+  const int heads = static_cast<int>(s.kv_heads);
+  return {sequences / heads, sequences % heads};
+}
+/// Without a division.
+constexpr PRAXINO_HOST_DEVICE void advance(TimeCursor& at, const TimeStep& step,
+                                           const TimeShape& s) {
+  const int heads = static_cast<int>(s.kv_heads), places = static_cast<int>(s.places);
+  const bool carry = at.head + step.heads >= heads;
+  at.head += carry ? step.heads - heads : step.heads;
+  const int on = carry ? step.places + 1 : step.places;
+  at.place += on;
+  at.token += on;
+  while (at.place >= places) {
+    at.place -= places;
+    at.token += (static_cast<int>(s.frames) - 1) * places;
+  }
 }
 
-/// The row that the four lanes of team `team` normalize: rows whose accesses meet lie four apart,
-/// half of the banks.
-constexpr PRAXINO_HOST_DEVICE int row_of_team(int team) {
-  return team / 8 * 8 + team % 2 * 4 + team % 8 / 2;
+// A lane holds of each row 8 neighbours in every 32: word 4 h + w are elements time_column(lane, 4
+// h + w) and the next. That is how 16-byte accesses and products meet: word w of the four lanes of
+// a row are chunk w of 8 elements in an image, a row of the matrices of 8 x 8 that the tensor cores
+// take, as left or as right operand; and results come out of them in the same way. Elements half a
+// row apart, which rotate with each other, are in the same lane.
+
+/// The first of the two elements of word `word`; `word` below width / 8.
+constexpr PRAXINO_HOST_DEVICE int time_column(int lane, int word) {
+  return word / 4 * 32 + lane % 4 * 8 + word % 4 * 2;
+}
+/// The first of a lane's two rows; the second lies 8 on.
+constexpr PRAXINO_HOST_DEVICE int time_row(int lane) { return lane / 4; }
+
+/// Where word `word` of a lane lies in an image of its tile, in elements; `second`: of its second
+/// row.
+constexpr PRAXINO_HOST_DEVICE int image_element(int lane, int word, int second, int columns) {
+  return (time_row(lane) + 8 * second) * image_stride(columns) + 8 * word + lane % 4 * 2;
 }
 
-/// Column of the sum over rows that a lane ends up with from step `step` of width / 32, see
-/// sum_columns() of kernels/device/time_tiles.cuh. Value 0..7 of a lane before the exchange.
-constexpr PRAXINO_HOST_DEVICE int column_of_value(int lane, int step, int value, int width) {
-  const int tile = 2 * step + value / 4, half = value / 2 % 2;
-  return 8 * tile + half * (width / 2) + 2 * (lane % 4) + value % 2;
-}
-constexpr PRAXINO_HOST_DEVICE int column_of_sum(int lane, int step, int width) {
-  return column_of_value(lane, step, lane / 16 % 2 * 4 + lane / 8 % 2 * 2 + lane / 4 % 2, width);
+/// Of the sums over 16 rows of 8 neighbours of every lane (sum_columns of
+/// kernels/device/time_tiles.cuh): which of them a lane ends up with, for words 4 step .. 4 step +
+/// 3.
+constexpr PRAXINO_HOST_DEVICE int column_of_sum(int lane, int step) {
+  return time_column(lane, 4 * step) + lane / 16 % 2 * 4 + lane / 8 % 2 * 2 + lane / 4 % 2;
 }
 
 }  // namespace praxino::kernels

@@ -37,6 +37,17 @@ PRAXINO_DEVICE float log2_fast(float x) {
 /// The larger one; a NaN only where `a` is one.
 PRAXINO_DEVICE float maximum(float a, float b) { return b > a ? b : a; }
 
+/// The larger one; the other one of a NaN.
+PRAXINO_DEVICE float maximum_number(float a, float b) {
+#if defined(__CUDACC__)
+  float c;
+  asm("max.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+  return c;
+#else
+  return std::fmax(a, b);
+#endif
+}
+
 /// 1 / sqrt(x)
 PRAXINO_DEVICE float rsqrt_fast(float x) {
 #if defined(__CUDACC__)
@@ -89,6 +100,17 @@ PRAXINO_DEVICE float multiply_rounded(float x, float y) {
   return z;
 #else
   return x * y;
+#endif
+}
+
+/// The product in 64 bits, by one instruction.
+PRAXINO_DEVICE int64_t multiply_wide(int x, int y) {
+#if defined(__CUDACC__)
+  int64_t z;
+  asm("mul.wide.s32 %0, %1, %2;" : "=l"(z) : "r"(x), "r"(y));
+  return z;
+#else
+  return int64_t{x} * y;
 #endif
 }
 

@@ -1,213 +1,243 @@
 #pragma once
-// What both passes of attention along time do with tiles of 16 frames (kernels/time_tiles.h): bring
-// them in, normalize and rotate, multiply, bring them out. A tile buffer holds `rows` rows of
-// kWidth bfloat16, chunks exchanged as tile_element() says. A warp's own rows are the 16 from 16 *
-// warp_index().
+// What both passes of attention along time do with a warp's 16 rows (kernels/time_tiles.h): bring
+// them in, normalize and rotate, exchange with the team, multiply, bring them out.
 
-#include "kernels/device/copy_async.cuh"
+#include "kernels/device/barrier.cuh"
 #include "kernels/device/math.cuh"
 #include "kernels/device/memory.cuh"
 #include "kernels/device/mma.cuh"
 #include "kernels/device/warp.cuh"
 #include "kernels/time_attention.h"
-
 namespace praxino::kernels::device {
 
-/// The items of a block, in order: all rounds of all units of every so many-th chunk.
-class TimeItems {
- public:
-  PRAXINO_DEVICE TimeItems(const TimeShape& shape, const TimePlan& plan)
-      : shape_(shape), plan_(plan) {}
-  PRAXINO_DEVICE bool is_one(const TimeItem& item) const { return item.unit < item.end; }
-  PRAXINO_DEVICE TimeItem first() const { return from_chunk(block_index()); }
-  PRAXINO_DEVICE bool last_of_unit(const TimeItem& item) const {
-    return item.round + 1 == shape_.group;
-  }
-  PRAXINO_DEVICE bool last_of_chunk(const TimeItem& item) const {
-    return last_of_unit(item) && item.unit + 1 == item.end;
-  }
-  PRAXINO_DEVICE TimeItem after(const TimeItem& item) const {
-    if (!last_of_unit(item)) return {item.chunk, item.unit, item.end, item.round + 1};
-    if (!last_of_chunk(item)) return {item.chunk, item.unit + 1, item.end, 0};
-    return from_chunk(item.chunk + grid_blocks());
-  }
-
- private:
-  PRAXINO_DEVICE TimeItem from_chunk(int64_t chunk) const {
-    if (chunk >= shape_.batch * plan_.chunks) return {};
-    return first_of_chunk(plan_, static_cast<int>(chunk));
-  }
-  const TimeShape& shape_;
-  const TimePlan& plan_;
-};
-
-/// Which of the stages holds the operands of an item.
-struct TimeStages {
-  int queries = 0;
-  int keys = 0;
-};
-
-/// Takes a block through its items: while one is worked on, the operands of the next arrive, if the
-/// plan has two stages. `pass` has load(item, stages), which starts copies; normalize(item,
-/// stages), whose results all threads see in work(item, stages). In work() warps may stand at
-/// different places; it must not touch what the next load() writes, the other stage.
-template <class Pass>
-PRAXINO_DEVICE void run_items(const Pass& pass, const TimeItems& items, const TimePlan& plan) {
-  TimeStages stages;
-  TimeItem item = items.first();
-  if (items.is_one(item)) pass.load(item, stages);
-  while (items.is_one(item)) {
-    const TimeItem next = items.after(item);
-    const TimeStages next_stages = {
-        (stages.queries + 1) % plan.stages,
-        next.round == 0 ? (stages.keys + 1) % plan.stages : stages.keys};
-    wait_copies<0>();
-    sync_block();
-    if (plan.stages > 1 && items.is_one(next)) pass.load(next, next_stages);
-    pass.normalize(item, stages);
-    sync_block();
-    pass.work(item, stages);
-    if (plan.stages == 1) {
-      sync_block();
-      if (items.is_one(next)) pass.load(next, next_stages);
+/// The warps that work on one sequence, and which of its tiles is the warp's own.
+struct TimeTeam {
+  int number;  // of the block's teams
+  int tile;
+  int tiles;
+  PRAXINO_DEVICE explicit TimeTeam(const TimePlan& plan)
+      : number(warp_index() / plan.tiles),
+        tile(warp_index() - number * plan.tiles),
+        tiles(plan.tiles) {}
+  /// What the warps of the team wrote before, all of them see after.
+  PRAXINO_DEVICE void sync(Site site = PRAXINO_HERE) const {
+    if (tiles == 1) {
+      sync_warp(kFullWarp, site);
+    } else {
+      sync_named(1 + number, kWarp * tiles, site);
     }
-    item = items.after(item);  // again: `next` would cost registers all the while
-    stages = next_stages;
   }
-}
-
-/// What a warp works on: a tile of a sequence, 16 rows of the block's tiles.
-struct TimeWarp {
-  int row;       // the first of its 16
-  int first;     // the sequence's first
-  int tile;      // of the sequence
-  bool has_one;  // false for warps past the last sequence of a unit
-};
-PRAXINO_DEVICE TimeWarp time_warp(const TimePlan& plan) {
-  const int own = warp_index(), sequence = own / plan.tiles;
-  return {kTimeTile * own, sequence * plan.tiles * kTimeTile, own - sequence * plan.tiles,
-          sequence < plan.sequences};
-}
-
-/// Where a row of a block's tiles lies in memory.
-struct TimeSpot {
-  bool there = false;
-  int64_t token = 0;  // of B T N
-  int position = 0;   // of T N: row of the tables
-  int head = 0;       // key/value head
 };
 
-PRAXINO_DEVICE TimeSpot time_spot(const TimeShape& shape, const TimePlan& plan,
-                                  const TimeItem& item, int row) {
-  const TimeRow in_unit = time_row(row, plan.tiles);
-  const int batch = item.unit / plan.units;
-  const auto sequence = static_cast<uint32_t>(item.unit - batch * plan.units) *
-                            static_cast<uint32_t>(plan.sequences) +
-                        static_cast<uint32_t>(in_unit.sequence);
-  if (in_unit.sequence >= plan.sequences || in_unit.frame >= shape.frames ||
-      sequence >= static_cast<uint32_t>(shape.sequences()))
-    return {};
-  const uint32_t heads = static_cast<uint32_t>(shape.kv_heads), place = sequence / heads;
-  const int position = in_unit.frame * static_cast<int>(shape.places) + static_cast<int>(place);
-  return {true, batch * shape.frames * shape.places + position, position,
-          static_cast<int>(sequence - place * heads)};
-}
-
-/// The heads of one tensor of a token: how many lie between two sequences, and which is meant.
-struct TimeHeads {
-  int64_t token;  // elements between tokens
-  int group;      // heads of a key/value head
-  int round;
-};
-
-PRAXINO_DEVICE int64_t time_offset(const TimeSpot& spot, const TimeHeads& heads, int width) {
-  return spot.token * heads.token + (spot.head * heads.group + heads.round) * int64_t{width};
-}
-
-/// Starts copies of all rows of the block's tile; rows that are not there become zeros.
+/// A warp's tile of 16 rows as operand of products, two rows a lane: words as time_column() says.
 template <int kWidth>
-PRAXINO_DEVICE void copy_tile(Bf16* tile, const Bf16* from, const TimeHeads& heads,
-                              const TimeShape& shape, const TimePlan& plan, const TimeItem& item,
-                              Site site = PRAXINO_HERE) {
-  constexpr int kChunks = kWidth / 8;
-  const int chunk = thread_index() % kChunks;
-  for (int row = thread_index() / kChunks; row < plan.rows(); row += plan.threads() / kChunks) {
-    const TimeSpot spot = time_spot(shape, plan, item, row);
-    copy_16_async_or_zero(tile + tile_element(row, chunk, kWidth),
-                          from + time_offset(spot, heads, kWidth) + 8 * chunk, spot.there, site);
-  }
-}
-
-/// Writes the warp's own rows.
+struct TimeRows {
+  uint32_t word[2][kWidth / 8];
+};
+/// The same as results: element i of word w, row r is [w].v[2 r + i].
 template <int kWidth>
-PRAXINO_DEVICE void store_tile(const Bf16* tile, Bf16* to, const TimeHeads& heads,
-                               const TimeShape& shape, const TimePlan& plan, const TimeItem& item,
-                               Site site = PRAXINO_HERE) {
-  constexpr int kChunks = kWidth / 8;
-  const int chunk = lane_index() % kChunks;
+using TimeResult = FragmentC[kWidth / 8];
+
+template <int kWidth>
+PRAXINO_DEVICE TimeRows<kWidth> rounded(const TimeResult<kWidth>& from) {
+  TimeRows<kWidth> rows;
   PRAXINO_UNROLL
-  for (int i = 0; i < kTimeTile; i += kWarp / kChunks) {
-    const int row = kTimeTile * warp_index() + i + lane_index() / kChunks;
-    const TimeSpot spot = time_spot(shape, plan, item, row);
-    if (!spot.there) continue;
-    store_words(to + time_offset(spot, heads, kWidth) + 8 * chunk,
-                load_words(tile + tile_element(row, chunk, kWidth), site), site);
+  for (int w = 0; w < kWidth / 8; ++w) {
+    PRAXINO_UNROLL
+    for (int r = 0; r < 2; ++r) rows.word[r][w] = pack_bf16(from[w].v[2 * r], from[w].v[2 * r + 1]);
   }
+  return rows;
 }
 
-/// RMSNorm with gain and rotation of all rows of the block's tile, four lanes a row; `to` may be
-/// `from`. A lane takes chunks of the first half of a row and those of the second that rotate with
-/// them.
+/// Where a lane's two rows lie in memory: 8 frames apart. Those past the last frame are not there.
+struct TimeSpot {
+  bool there[2];
+  int token[2];     // of B T N
+  int position[2];  // of T N: rows of the tables; some other one for rows that are not there
+  int head;         // of keys and values
+};
+PRAXINO_DEVICE TimeSpot time_spot(const TimeShape& shape, const TimeTeam& team,
+                                  const TimeCursor& at) {
+  const int frame = kTimeTile * team.tile + time_row(lane_index());
+  const int frames = static_cast<int>(shape.frames), places = static_cast<int>(shape.places);
+  TimeSpot spot;
+  spot.head = at.head;
+  PRAXINO_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    spot.there[r] = frame + 8 * r < frames;
+    spot.token[r] = at.token + (frame + 8 * r) * places;
+    spot.position[r] = (spot.there[r] ? frame + 8 * r : 0) * places + at.place;
+  }
+  return spot;
+}
+
+/// A tensor's tokens: elements from one to the next, and the head that is meant.
+struct TimeHeads {
+  int token;
+  int head;
+};
+PRAXINO_DEVICE TimeHeads time_heads(int64_t token, int head) {
+  return {static_cast<int>(token), head};
+}
+/// The first of the lane's elements in row r.
 template <int kWidth>
-PRAXINO_DEVICE void norm_rotate_tile(const Bf16* from, Bf16* to, const TimeNorm& norm,
-                                     const TimeShape& shape, const TimePlan& plan,
-                                     const TimeItem& item, Site site = PRAXINO_HERE) {
-  constexpr int kPairs = kWidth / 64, kHalf = kWidth / 2;
-  const int lane = thread_index() % 4;
-  for (int team = thread_index() / 4; team < plan.rows(); team += plan.threads() / 4) {
-    const int row = row_of_team(team);
-    const TimeSpot spot = time_spot(shape, plan, item, row);
-    Vector<8> x1[kPairs], x2[kPairs];
-    float squares = 0;
+PRAXINO_DEVICE int64_t time_offset(const TimeSpot& spot, const TimeHeads& heads, int r) {
+  const int in_token = heads.head * kWidth + time_column(lane_index(), 0);
+  return multiply_wide(spot.token[r], heads.token) + in_token;
+}
+
+/// Rows that are not there are zeros.
+template <int kWidth>
+PRAXINO_DEVICE TimeRows<kWidth> load_rows(const Bf16* from, const TimeSpot& spot,
+                                          const TimeHeads& heads, Site site = PRAXINO_HERE) {
+  TimeRows<kWidth> rows = {};
+  PRAXINO_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    if (!spot.there[r]) continue;
+    const Bf16* row = from + time_offset<kWidth>(spot, heads, r);
     PRAXINO_UNROLL
-    for (int p = 0; p < kPairs; ++p) {
-      const int chunk = lane + 4 * p;
-      x1[p] = load_vector<8>(from + tile_element(row, chunk, kWidth), site);
-      x2[p] = load_vector<8>(from + tile_element(row, chunk + kHalf / 8, kWidth), site);
+    for (int h = 0; h < kWidth / 32; ++h) {
+      const Words words = load_words(row + 32 * h, site);
       PRAXINO_UNROLL
-      for (int i = 0; i < 8; ++i) squares += x1[p].v[i] * x1[p].v[i] + x2[p].v[i] * x2[p].v[i];
+      for (int w = 0; w < 4; ++w) rows.word[r][4 * h + w] = words.word[w];
     }
-    const float inverse = inverse_rms(group_sum(squares, 4, site), kWidth);
+  }
+  return rows;
+}
+
+template <int kWidth>
+PRAXINO_DEVICE void store_rows(const TimeRows<kWidth>& rows, Bf16* to, const TimeSpot& spot,
+                               const TimeHeads& heads, Site site = PRAXINO_HERE) {
+  PRAXINO_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    if (!spot.there[r]) continue;
+    Bf16* row = to + time_offset<kWidth>(spot, heads, r);
     PRAXINO_UNROLL
-    for (int p = 0; p < kPairs; ++p) {
-      const int chunk = lane + 4 * p, column = 8 * chunk;
-      if (spot.there) {
-        const int64_t angle = int64_t{spot.position} * kHalf + column;
-        const Vector<8> c = load_vector<8>(norm.cos + angle, site);
-        const Vector<8> s = load_vector<8>(norm.sin + angle, site);
-        const Vector<8> gain1 = load_vector<8>(norm.gain + column, site);
-        const Vector<8> gain2 = load_vector<8>(norm.gain + column + kHalf, site);
-        PRAXINO_UNROLL
-        for (int i = 0; i < 8; ++i) {
-          const float a = x1[p].v[i] * inverse * gain1.v[i];
-          const float b = x2[p].v[i] * inverse * gain2.v[i];
-          x1[p].v[i] = a * c.v[i] - b * s.v[i];
-          x2[p].v[i] = b * c.v[i] + a * s.v[i];
-        }
-      }
-      store_vector(to + tile_element(row, chunk, kWidth), x1[p], site);
-      store_vector(to + tile_element(row, chunk + kHalf / 8, kWidth), x2[p], site);
+    for (int h = 0; h < kWidth / 32; ++h) {
+      const uint32_t* w = rows.word[r] + 4 * h;
+      store_words(row + 32 * h, Words{{w[0], w[1], w[2], w[3]}}, site);
     }
   }
 }
 
-/// Four words of a 16 x 16 part of a tile, from row `row` and column `column`. `spot`: what each
+/// 8 neighbours of a row: words 4 h .. 4 h + 3.
+PRAXINO_DEVICE Vector<8> unpack_chunk(const uint32_t* word) {
+  Vector<8> to;
+  PRAXINO_UNROLL
+  for (int w = 0; w < 4; ++w) {
+    const Vector<2> two = unpack_bf16(word[w]);
+    to.v[2 * w] = two.v[0];
+    to.v[2 * w + 1] = two.v[1];
+  }
+  return to;
+}
+PRAXINO_DEVICE void pack_chunk(uint32_t* word, const Vector<8>& from) {
+  PRAXINO_UNROLL
+  for (int w = 0; w < 4; ++w) word[w] = pack_bf16(from.v[2 * w], from.v[2 * w + 1]);
+}
+
+/// Words 2 step, 2 step + 1 as the left operand of a product that contracts over the width.
+template <int kWidth>
+PRAXINO_DEVICE FragmentA left_operand(const TimeRows<kWidth>& rows, int step) {
+  const uint32_t *first = rows.word[0] + 2 * step, *second = rows.word[1] + 2 * step;
+  return {{first[0], second[0], first[1], second[1]}};
+}
+
+/// 1 / RMS of a lane's two rows: sums of squares are what the rows times themselves have on the
+/// diagonal, which takes a quarter of the instructions that sums over lanes take.
+struct TimeScale {
+  float of[2];
+};
+template <int kWidth>
+PRAXINO_DEVICE TimeScale inverse_rms(const TimeRows<kWidth>& rows, Site site = PRAXINO_HERE) {
+  FragmentC squares[2] = {};  // columns are rows 0 .. 7, rows 8 .. 15
+  PRAXINO_UNROLL
+  for (int step = 0; step < kWidth / 16; ++step) {
+    const FragmentA a = left_operand(rows, step);
+    multiply_add(squares[0], a, {{a.word[0], a.word[2]}}, site);
+    multiply_add(squares[1], a, {{a.word[1], a.word[3]}}, site);
+  }
+  const int row = time_row(lane_index()), holder = 4 * row + row / 2;
+  TimeScale scale;
+  PRAXINO_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    const float own = row % 2 == 0 ? squares[r].v[2 * r] : squares[r].v[2 * r + 1];
+    scale.of[r] = device::inverse_rms(shuffle(own, holder, kFullWarp, site), kWidth);
+  }
+  return scale;
+}
+
+/// What a lane needs of the norm for words 4 h .. 4 h + 3 and those half a row on.
+struct TimeGains {
+  Vector<8> first, second;
+};
+template <int kWidth>
+PRAXINO_DEVICE TimeGains load_gains(const TimeNorm& norm, int h, Site site = PRAXINO_HERE) {
+  const float* gain = norm.gain + time_column(lane_index(), 4 * h);
+  return {load_vector<8>(gain, site), load_vector<8>(gain + kWidth / 2, site)};
+}
+struct TimeAngles {
+  Vector<8> cos, sin;
+};
+template <int kWidth>
+PRAXINO_DEVICE TimeAngles load_angles(const TimeNorm& norm, int position, int h,
+                                      Site site = PRAXINO_HERE) {
+  const int64_t at = multiply_wide(position, kWidth / 2) + time_column(lane_index(), 4 * h);
+  return {load_vector<8>(norm.cos + at, site), load_vector<8>(norm.sin + at, site)};
+}
+
+/// Words 4 h .. of row r, and those half a row on.
+template <int kWidth>
+PRAXINO_DEVICE void norm_rotate_chunk(TimeRows<kWidth>& rows, int r, int h, float scale,
+                                      const TimeGains& gains, const TimeAngles& angles) {
+  uint32_t *word1 = rows.word[r] + 4 * h, *word2 = word1 + kWidth / 16;
+  Vector<8> x1 = unpack_chunk(word1), x2 = unpack_chunk(word2);
+  PRAXINO_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const float a = x1.v[i] * scale * gains.first.v[i];
+    const float b = x2.v[i] * scale * gains.second.v[i];
+    x1.v[i] = a * angles.cos.v[i] - b * angles.sin.v[i];
+    x2.v[i] = b * angles.cos.v[i] + a * angles.sin.v[i];
+  }
+  pack_chunk(word1, x1);
+  pack_chunk(word2, x2);
+}
+
+/// RMSNorm with gain and rotation; zeros stay zeros. `scale`: inverse_rms(rows).
+template <int kWidth>
+PRAXINO_DEVICE void norm_rotate(TimeRows<kWidth>& rows, const TimeScale& scale,
+                                const TimeNorm& norm, const TimeSpot& spot,
+                                Site site = PRAXINO_HERE) {
+  PRAXINO_UNROLL
+  for (int h = 0; h < kWidth / 64; ++h) {
+    const TimeGains gains = load_gains<kWidth>(norm, h, site);
+    PRAXINO_UNROLL
+    for (int r = 0; r < 2; ++r) {
+      norm_rotate_chunk(rows, r, h, scale.of[r], gains,
+                        load_angles<kWidth>(norm, spot.position[r], h, site));
+    }
+  }
+}
+
+/// Writes the warp's tile of an image; `image`: of the warp's own tile.
+template <int kWidth>
+PRAXINO_DEVICE void store_image(Bf16* image, const TimeRows<kWidth>& rows,
+                                Site site = PRAXINO_HERE) {
+  PRAXINO_UNROLL
+  for (int w = 0; w < kWidth / 8; ++w) {
+    PRAXINO_UNROLL
+    for (int r = 0; r < 2; ++r)
+      store_word(image + image_element(lane_index(), w, r, kWidth), rows.word[r][w], site);
+  }
+}
+
+/// Four words of a 16 x 16 part of an image, from row `row` and column `column`. `spot`: what each
 /// lane points at, matrix_row_of_a or matrix_row_of_b of kernels/fragments.h.
 template <bool kTransposed>
-PRAXINO_DEVICE Pairs<4> load_part(const Bf16* tile, int width, int row, int column,
+PRAXINO_DEVICE Pairs<4> load_part(const Bf16* image, int columns, int row, int column,
                                   const FragmentSpot& spot, Site site = PRAXINO_HERE) {
-  const int chunk = (column + spot.column) / 8;
-  return load_matrices<4, kTransposed>(tile + tile_element(row + spot.row, chunk, width), site);
+  return load_matrices<4, kTransposed>(
+      image + (row + spot.row) * image_stride(columns) + column + spot.column, site);
 }
 
 /// c[0], c[1] += a b, where b holds two operands of 16 x 8.
@@ -217,36 +247,24 @@ PRAXINO_DEVICE void multiply_add_two(FragmentC* c, const FragmentA& a, const Pai
   multiply_add(c[1], a, {{b.word[2], b.word[3]}}, site);
 }
 
-using TimeScores = FragmentC[2 * kMostTimeTiles];  // 16 rows against all frames of a sequence
-
-/// scores += left right^T over the width, for the 16 rows of `left` from `row` and those 16-row
-/// tiles of `right` that `visible` names, counted from `first`.
+/// The same from the warp's tile of an image, where registers are short.
 template <int kWidth>
-PRAXINO_DEVICE void multiply_rows(TimeScores& scores, const Bf16* left, int row, const Bf16* right,
-                                  int first, uint32_t visible, Site site = PRAXINO_HERE) {
-  const FragmentSpot by_a = matrix_row_of_a(lane_index()), by_b = matrix_row_of_b(lane_index());
-  PRAXINO_UNROLL
-  for (int column = 0; column < kWidth; column += 16) {
-    const FragmentA a = load_part<false>(left, kWidth, row, column, by_a, site);
-    PRAXINO_UNROLL
-    for (int tile = 0; tile < kMostTimeTiles; ++tile) {
-      if ((visible >> tile & 1U) == 0) continue;
-      multiply_add_two(
-          scores + 2 * tile, a,
-          load_part<false>(right, kWidth, first + kTimeTile * tile, column, by_b, site), site);
-    }
-  }
+PRAXINO_DEVICE FragmentA left_operand(const Bf16* image, int step, Site site = PRAXINO_HERE) {
+  return load_part<false>(image, kWidth, 0, 16 * step, matrix_row_of_a(lane_index()), site);
 }
 
-/// result += a right, for the 16 rows of `right` from `row`: the contraction.
+/// 16 rows against all frames of a sequence of up to kTiles tiles.
+template <int kTiles>
+using TimeScores = FragmentC[2 * kTiles];
+
+/// result += a right, for the 16 rows of the image `right` from `row`: the contraction.
 template <int kWidth>
-PRAXINO_DEVICE void multiply_columns(FragmentC (&result)[kWidth / 8], const FragmentA& a,
+PRAXINO_DEVICE void multiply_columns(TimeResult<kWidth>& result, const FragmentA& a,
                                      const Bf16* right, int row, Site site = PRAXINO_HERE) {
   const FragmentSpot by_a = matrix_row_of_a(lane_index());
   PRAXINO_UNROLL
-  for (int column = 0; column < kWidth; column += 16) {
-    multiply_add_two(result + column / 8, a,
-                     load_part<true>(right, kWidth, row, column, by_a, site), site);
+  for (int w = 0; w < kWidth / 8; w += 2) {
+    multiply_add_two(result + w, a, load_part<true>(right, kWidth, row, 8 * w, by_a, site), site);
   }
 }
 
@@ -256,75 +274,78 @@ PRAXINO_DEVICE FragmentA as_operand(const FragmentC* c) {
            pack_bf16(c[1].v[0], c[1].v[1]), pack_bf16(c[1].v[2], c[1].v[3])}};
 }
 
-/// Tiles that tile `query` sees, a bit each.
-PRAXINO_DEVICE uint32_t visible_tiles(const TimeShape& shape, int query) {
-  uint32_t visible = 0;
-  PRAXINO_UNROLL
-  for (int tile = 0; tile < kMostTimeTiles; ++tile)
-    visible |= shape.sees_any(query, tile) ? 1U << tile : 0U;
-  return visible;
-}
-
-/// What scores are multiplied by on their way into exp2.
-PRAXINO_DEVICE float exponent_scale(int width) {
-  return 1.44269504F * rsqrt_fast(static_cast<float>(width));
-}
-
-/// What is left of a softmax of two rows of a lane.
-struct TimeSums {
-  float of[2];
+/// What a tile of queries sees: a bit for each tile, and one for each of the lane's scores, 8 for
+/// each tile. The same for all sequences.
+struct TimeMask {
+  uint32_t tiles = 0;
+  uint32_t scores = 0;
+  PRAXINO_DEVICE TimeMask(const TimeShape& shape, int query) {
+    PRAXINO_UNROLL
+    for (int tile = 0; tile < kMostTimeTiles; ++tile)
+      tiles |= shape.sees_any(query, tile) ? 1U << tile : 0U;
+    PRAXINO_NO_UNROLL
+    for (int bit = 0; bit < 8 * kMostTimeTiles; ++bit) {
+      const FragmentSpot spot = fragment_c(lane_index(), bit % 4);
+      const bool seen = shape.sees(kTimeTile * query + spot.row, bit / 4 * 8 + spot.column);
+      scores |= seen ? 1U << bit : 0U;
+    }
+  }
+  PRAXINO_DEVICE bool sees_tile(int tile) const { return (tiles >> tile & 1U) != 0; }
 };
 
-/// Scores become exp(scale * (score - largest)), or zero where a frame does not see the other;
-/// returns the sum of each row, in each of its four lanes. `scale` includes log2(e).
-PRAXINO_DEVICE TimeSums exponentials(TimeScores& scores, const TimeShape& shape, int query,
-                                     uint32_t visible, float scale, Site site = PRAXINO_HERE) {
+/// Scores of 16 queries become probabilities, or zero where a frame does not see the other.
+template <int kWidth, int kPieces>
+PRAXINO_DEVICE void softmax(FragmentC (&scores)[kPieces], const TimeMask& mask,
+                            Site site = PRAXINO_HERE) {
   constexpr float kNone = -3.0e38F;  // finite: no row is without its own frame
-  TimeSums most = {{kNone, kNone}}, sums = {};
+  const float scale = 1.44269504F * rsqrt_fast(static_cast<float>(kWidth));
+  float most[2] = {kNone, kNone}, sum[2] = {};
   PRAXINO_UNROLL
-  for (int c = 0; c < 2 * kMostTimeTiles; ++c) {
-    if ((visible >> (c / 2) & 1U) == 0) continue;
+  for (int c = 0; c < kPieces; ++c) {
+    if (!mask.sees_tile(c / 2)) continue;
     PRAXINO_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const FragmentSpot spot = fragment_c(lane_index(), i);
       float& score = scores[c].v[i];
-      score = shape.sees(kTimeTile * query + spot.row, 8 * c + spot.column) ? score * scale : kNone;
-      most.of[i / 2] = score > most.of[i / 2] ? score : most.of[i / 2];
+      if ((mask.scores & 1U << (4 * c + i)) == 0) score = kNone;
+      most[i / 2] = maximum_number(most[i / 2], score);
     }
   }
   PRAXINO_UNROLL
-  for (int r = 0; r < 2; ++r) most.of[r] = group_max(most.of[r], 4, site);
+  for (int r = 0; r < 2; ++r) most[r] = scale * group_max(most[r], 4, site);
   PRAXINO_UNROLL
-  for (int c = 0; c < 2 * kMostTimeTiles; ++c) {
-    if ((visible >> (c / 2) & 1U) == 0) continue;
+  for (int c = 0; c < kPieces; ++c) {
+    if (!mask.sees_tile(c / 2)) continue;
     PRAXINO_UNROLL
     for (int i = 0; i < 4; ++i) {
-      scores[c].v[i] = exp2_fast(scores[c].v[i] - most.of[i / 2]);
-      sums.of[i / 2] += scores[c].v[i];
+      scores[c].v[i] = exp2_fast(scores[c].v[i] * scale - most[i / 2]);
+      sum[i / 2] += scores[c].v[i];
     }
   }
   PRAXINO_UNROLL
-  for (int r = 0; r < 2; ++r) sums.of[r] = group_sum(sums.of[r], 4, site);
-  return sums;
-}
-
-/// Where a lane's pair of elements of result `c` lies in a tile: rows from `row`, `second`: of the
-/// lower half.
-PRAXINO_DEVICE int pair_element(int row, int c, int second, int width) {
-  const FragmentSpot spot = fragment_c(lane_index(), 2 * second);
-  return tile_element(row + spot.row, c, width) + spot.column;
-}
-
-/// Writes results as rows of a tile.
-template <int kCount>
-PRAXINO_DEVICE void store_results(Bf16* tile, int width, int row, const FragmentC (&c)[kCount],
-                                  Site site = PRAXINO_HERE) {
+  for (int r = 0; r < 2; ++r) sum[r] = reciprocal_fast(group_sum(sum[r], 4, site));
   PRAXINO_UNROLL
-  for (int i = 0; i < kCount; ++i) {
+  for (int c = 0; c < kPieces; ++c) {
+    if (!mask.sees_tile(c / 2)) continue;
     PRAXINO_UNROLL
-    for (int r = 0; r < 2; ++r) {
-      store_word(tile + pair_element(row, i, r, width), pack_bf16(c[i].v[2 * r], c[i].v[2 * r + 1]),
-                 site);
+    for (int i = 0; i < 4; ++i) scores[c].v[i] *= sum[i / 2];
+  }
+}
+
+/// scores = left right^T over the width, for those 16-row tiles of the image `right` that the
+/// queries see; zeros for others.
+template <int kWidth, int kPieces, class Left>
+PRAXINO_DEVICE void multiply_rows(FragmentC (&scores)[kPieces], const Left& left, const Bf16* right,
+                                  const TimeMask& mask, Site site = PRAXINO_HERE) {
+  const FragmentSpot by_b = matrix_row_of_b(lane_index());
+  PRAXINO_UNROLL
+  for (int tile = 0; tile < kPieces / 2; ++tile) {
+    // Zeros where nothing is seen, too: else their registers would be taken all the while.
+    scores[2 * tile] = scores[2 * tile + 1] = {};
+    if (!mask.sees_tile(tile)) continue;
+    PRAXINO_UNROLL
+    for (int w = 0; w < kWidth / 8; w += 2) {
+      multiply_add_two(scores + 2 * tile, left_operand<kWidth>(left, w / 2),
+                       load_part<false>(right, kWidth, kTimeTile * tile, 8 * w, by_b, site), site);
     }
   }
 }

@@ -216,15 +216,15 @@ Case attention(Scale scale, at::ScalarType type, const Form& form, const Heads& 
 }  // namespace
 
 std::vector<Case> attention_cases(Scale scale, at::ScalarType type) {
-  // The kernel along time is one of normalised and rotated queries and keys.
   constexpr Form kSpace{Kind::kSpace, false}, kSpaceNormed{Kind::kSpace, true},
-      kTime{Kind::kTime, true}, kFrames{Kind::kFrameCausal, false};
+      kTime{Kind::kTime, true}, kTimePlain{Kind::kTime, false}, kFrames{Kind::kFrameCausal, false};
   return {
       attention(scale, type, kTime, {4, 16, 1024, 16, 16, 64}),
       attention(scale, type, kTime, {1, 64, 1024, 16, 16, 64}),
       attention(scale, type, kTime, {4, 16, 1024, 8, 8, 128}),
       attention(scale, type, kTime, {1, 64, 1024, 8, 8, 128}),
       attention(scale, type, kTime, {2, 32, 1024, 16, 4, 64}),
+      attention(scale, type, kTimePlain, {2, 32, 1024, 16, 16, 64}),
       attention(scale, type, kFrames, {1, 32, 256, 16, 16, 64}),
       attention(scale, type, kFrames, {1, 64, 256, 16, 16, 64}),
       attention(scale, type, kFrames, {1, 64, 256, 16, 16, 128}),

@@ -146,6 +146,9 @@ at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::T
 
 at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const FrameWindow& window) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto o = cuda::checked::time_attention(q, k, v, window)) return *o;
+  }
   return formula::time_attention(q, k, v, window);
 }
 

@@ -27,6 +27,8 @@ std::optional<at::Tensor> frame_causal_attention_step(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     kernels::Tier tier = kernels::Tier::kPortable);
 std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
+                                         const at::Tensor& v, const FrameWindow& window);
+std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const QkNorm& norm,
                                          const FrameWindow& window);
 /// Nothing where a gradient is asked for. Frames of the cache lie together in each batch row.
@@ -41,6 +43,8 @@ std::optional<at::Tensor> frame_causal_attention(const at::Tensor& q, const at::
                                                  const at::Tensor& v, const FrameWindow& window);
 std::optional<at::Tensor> frame_causal_attention_step(const at::Tensor& q, const at::Tensor& k,
                                                       const at::Tensor& v);
+std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
+                                         const at::Tensor& v, const FrameWindow& window);
 std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const QkNorm& norm,
                                          const FrameWindow& window);

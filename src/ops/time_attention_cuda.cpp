@@ -45,7 +45,8 @@ Bf16* mutable_elements(const Tensor& x) { return static_cast<Bf16*>(x.mutable_da
 
 // What the backward pass needs again. q, k, v, gain, cos, sin of queries, of keys.
 kernels::TimeInputs time_inputs(const variable_list& in, const kernels::TimeShape& shape) {
-  const auto norm = [&](size_t first) {
+  const auto norm = [&](size_t first) -> kernels::TimeNorm {
+    if (!in[first].defined()) return {};
     return kernels::TimeNorm{.gain = in[first].const_data_ptr<float>(),
                              .cos = in[first + 1].const_data_ptr<float>(),
                              .sin = in[first + 2].const_data_ptr<float>()};
@@ -67,16 +68,15 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
                         const Tensor& key_gain, const Tensor& key_cos, const Tensor& key_sin,
                         int64_t window, int64_t sinks) {
     const Launching launching(q);
-    const variable_list in = {
-        even_tokens(q),          even_tokens(k),         even_tokens(v),
-        query_gain.contiguous(), query_cos.contiguous(), query_sin.contiguous(),
-        key_gain.contiguous(),   key_cos.contiguous(),   key_sin.contiguous()};
+    variable_list in = {even_tokens(q), even_tokens(k), even_tokens(v)};
+    for (const Tensor& x : {query_gain, query_cos, query_sin, key_gain, key_cos, key_sin})
+      in.push_back(x.defined() ? x.contiguous() : x);
     const kernels::TimeShape shape = time_shape(q, k, {.window = window, .sinks = sinks});
     const Tensor o = at::empty(q.sizes(), q.options());
     const kernels::TimeAttention p{
         .in = time_inputs(in, shape),
         .o = mutable_elements(o),
-        .plan = time_plan(shape, kernels::kForwardTiles, kernels::device_shared_limit())};
+        .plan = time_plan(shape, kernels::kForwardTiles, kernels::time_device())};
     Launching::check(kernels::launch_time_attention(p, launching.stream()), "time_attention");
     ctx->save_for_backward(in);
     ctx->saved_data["window"] = window;
@@ -87,48 +87,42 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     refuse_double_backward("time_attention");
     const variable_list in = ctx->get_saved_variables();
-    const Tensor &q = in[0], &k = in[1], &query_gain = in[3];
+    const Tensor &q = in[0], &k = in[1];
     const Launching launching(q);
     const kernels::TimeShape shape = time_shape(
         q, k,
         {.window = ctx->saved_data["window"].toInt(), .sinks = ctx->saved_data["sinks"].toInt()});
     const kernels::TimePlan plan =
-        time_plan(shape, kernels::kBackwardTiles, kernels::device_shared_limit());
+        time_plan(shape, kernels::kBackwardTiles, kernels::time_device());
     const Tensor grad = grads[0].contiguous();
     const Tensor grad_q = at::empty(q.sizes(), q.options()),
                  grad_k = at::empty(k.sizes(), k.options()),
                  grad_v = at::empty(k.sizes(), k.options());
-    const at::TensorOptions floats = query_gain.options();
-    const Tensor grad_query_gain = at::empty({shape.batch, shape.width}, floats),
-                 grad_key_gain = at::empty({shape.batch, shape.width}, floats),
-                 workspace = at::empty(
-                     {kernels::chunk_workspace(kernels::time_units(shape, plan), 2)}, floats);
-    const kernels::TimeAttentionBackward p{
-        .in = time_inputs(in, shape),
-        .grad = elements(grad),
-        .grad_q = mutable_elements(grad_q),
-        .grad_k = mutable_elements(grad_k),
-        .grad_v = mutable_elements(grad_v),
-        .grad_query_gain = grad_query_gain.mutable_data_ptr<float>(),
-        .grad_key_gain = grad_key_gain.mutable_data_ptr<float>(),
-        .workspace = workspace.mutable_data_ptr<float>(),
-        .plan = plan};
+    const bool normed = in[3].defined();
+    const auto floats = [&](int64_t count) {
+      return normed ? at::empty({count}, q.options().dtype(at::kFloat)) : Tensor();
+    };
+    const Tensor grad_query_gain = floats(shape.width), grad_key_gain = floats(shape.width),
+                 workspace = floats(kernels::chunk_workspace(kernels::time_sums(shape, plan), 2));
+    const kernels::TimeAttentionBackward p{.in = time_inputs(in, shape),
+                                           .grad = elements(grad),
+                                           .grad_q = mutable_elements(grad_q),
+                                           .grad_k = mutable_elements(grad_k),
+                                           .grad_v = mutable_elements(grad_v),
+                                           .grad_query_gain = address_of<float>(grad_query_gain),
+                                           .grad_key_gain = address_of<float>(grad_key_gain),
+                                           .workspace = address_of<float>(workspace),
+                                           .plan = plan};
     Launching::check(kernels::launch_time_attention_backward(p, launching.stream()),
                      "time_attention backward");
     const Tensor none;
-    return {grad_q, grad_k, grad_v, grad_query_gain.sum(0), none, none, grad_key_gain.sum(0), none,
+    return {grad_q, grad_k, grad_v, grad_query_gain, none, none, grad_key_gain, none,
             none,   none,   none};
   }
 };
 
-bool takes_gradients(const Tensor& q, const Tensor& k, const Tensor& v, const QkNorm& norm) {
-  return at::GradMode::is_enabled() &&
-         (q.requires_grad() || k.requires_grad() || v.requires_grad() ||
-          norm.query_gain.requires_grad() || norm.key_gain.requires_grad());
-}
-
-bool served(const Tensor& q, const Tensor& k, const Tensor& v, const QkNorm& norm,
-            const FrameWindow& window) {
+bool served(const Tensor& q, const Tensor& k, const Tensor& v, const FrameWindow& window,
+            bool gradients) {
   if (!on_capable_gpu(q) || !on_capable_gpu(k) || q.dim() != 5 || k.dim() != 5) return false;
   for (const Tensor& x : {q, k, v}) {
     if (x.scalar_type() != at::kBFloat16 || x.device() != q.device()) return false;
@@ -139,18 +133,20 @@ bool served(const Tensor& q, const Tensor& k, const Tensor& v, const QkNorm& nor
   }
   const kernels::TimeShape shape = time_shape(q, k, window);
   if (!kernels::in_range(shape)) return false;
-  const int64_t positions = shape.frames * shape.places, half = shape.width / 2;
+  const Launching launching(q);  // the limit is the device's
+  const auto& tiles =
+      gradients && at::GradMode::is_enabled() ? kernels::kBackwardTiles : kernels::kForwardTiles;
+  return time_plan(shape, tiles, kernels::time_device()).warps > 0;
+}
+
+bool served(const Tensor& q, const QkNorm& norm) {
+  const int64_t positions = q.size(1) * q.size(2), half = q.size(4) / 2;
   for (const RopeTable& table : {norm.queries, norm.keys}) {
     for (const Tensor& angles : {table.cos, table.sin}) {
       if (!is_float(angles, {positions, half}, q) || angles.requires_grad()) return false;
     }
   }
-  if (!is_float(norm.query_gain, {shape.width}, q) || !is_float(norm.key_gain, {shape.width}, q))
-    return false;
-  const Launching launching(q);  // the limit is the device's
-  const auto& tiles =
-      takes_gradients(q, k, v, norm) ? kernels::kBackwardTiles : kernels::kForwardTiles;
-  return time_plan(shape, tiles, kernels::device_shared_limit()).warps > 0;
+  return is_float(norm.query_gain, {q.size(4)}, q) && is_float(norm.key_gain, {q.size(4)}, q);
 }
 
 // The gains are inputs of a check, the tables are not.
@@ -172,8 +168,19 @@ constexpr FrameWindow kCheckedWindow{.window = 5, .sinks = 2};
 }  // namespace
 
 std::optional<Tensor> time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                                     const FrameWindow& window) {
+  if (!served(q, k, v, window, q.requires_grad() || k.requires_grad() || v.requires_grad()))
+    return std::nullopt;
+  const Tensor none;
+  return TimeAttention::apply(q, k, v, none, none, none, none, none, none, window.window,
+                              window.sinks);
+}
+
+std::optional<Tensor> time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                      const QkNorm& norm, const FrameWindow& window) {
-  if (!served(q, k, v, norm, window)) return std::nullopt;
+  const bool gradients = q.requires_grad() || k.requires_grad() || v.requires_grad() ||
+                         norm.query_gain.requires_grad() || norm.key_gain.requires_grad();
+  if (!served(q, k, v, window, gradients) || !served(q, norm)) return std::nullopt;
   return TimeAttention::apply(q, k, v, norm.query_gain, norm.queries.cos, norm.queries.sin,
                               norm.key_gain, norm.keys.cos, norm.keys.sin, window.window,
                               window.sinks);
@@ -182,27 +189,42 @@ std::optional<Tensor> time_attention(const Tensor& q, const Tensor& k, const Ten
 SelfCheck check_of_time_attention(at::TensorOptions o) {
   SelfCheck check{.kernel =
                       [](const std::vector<Tensor>& in) {
+                        if (in.size() == 3)
+                          return cuda::time_attention(in[0], in[1], in[2], kCheckedWindow).value();
                         return cuda::time_attention(in[0], in[1], in[2], checked_norm(in),
                                                     kCheckedWindow)
                             .value();
                       },
                   .formula =
                       [](const std::vector<Tensor>& in) {
+                        if (in.size() == 3)
+                          return formula::time_attention(in[0], in[1], in[2], kCheckedWindow);
                         const QkNorm norm = checked_norm(in);
-                        return ops::time_attention(normed(in[0], norm.query_gain, norm.queries),
-                                                   normed(in[1], norm.key_gain, norm.keys), in[2],
-                                                   kCheckedWindow);
+                        return formula::time_attention(normed(in[0], norm.query_gain, norm.queries),
+                                                       normed(in[1], norm.key_gain, norm.keys),
+                                                       in[2], kCheckedWindow);
                       },
                   .cases = {},
                   .tolerance = 3e-2};  // 8 bits, and sums of rounded values
   const at::TensorOptions f = o.dtype(at::kFloat);
-  for (const int64_t width : {64, 128}) {
-    const int64_t frames = width == 64 ? 18 : 7;
-    check.cases.push_back(
-        {wave({2, frames, 3, 4, width}, 0, o), wave({2, frames, 3, 2, width}, 1, o),
-         wave({2, frames, 3, 2, width}, 2, o), wave({width}, 3, f), wave({width}, 4, f)});
+  // Each kernel: sequences of few tiles and of many.
+  for (const auto& [width, frames] :
+       {std::pair<int64_t, int64_t>{64, 18}, {64, 35}, {128, 7}, {128, 49}}) {
+    const std::vector<Tensor> rows = {wave({2, frames, 3, 4, width}, 0, o),
+                                      wave({2, frames, 3, 2, width}, 1, o),
+                                      wave({2, frames, 3, 2, width}, 2, o)};
+    std::vector<Tensor> all = rows;
+    all.insert(all.end(), {wave({width}, 3, f), wave({width}, 4, f)});
+    check.cases.push_back(std::move(all));
+    check.cases.push_back(rows);
   }
   return check;
+}
+
+std::optional<Tensor> checked::time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                                              const FrameWindow& window) {
+  if (!usable(Kernel::time_attention, q, q.scalar_type())) return std::nullopt;
+  return cuda::time_attention(q, k, v, window);
 }
 
 std::optional<Tensor> checked::time_attention(const Tensor& q, const Tensor& k, const Tensor& v,

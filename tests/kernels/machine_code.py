@@ -101,11 +101,11 @@ LIMITS = [
     (r"fsq_backward_any_kernel", 32, 0, 0),
     (r"fsq_backward_kernel", 48, 4, 2),
     (r"sum_rows_kernel", 48, 0, 0),
-    (r"time_attention_kernel<64>", 128, 6, 2, MATRICES),
-    (r"time_attention_kernel<128>", 224, 12, 4, MATRICES),
+    (r"time_attention_kernel<64, [24]>", 128, 16, 4, ("HMMA", "LDSM")),  # 16 warps
+    (r"time_attention_kernel<128, [24]>", 255, 32, 8, ("HMMA", "LDSM")),
     (r"time_attention_step_kernel", 176, 6, 2),
-    (r"time_attention_backward_kernel<64>", 232, 12, 6, MATRICES),
-    (r"time_attention_backward_kernel<128>", 255, 24, 12, MATRICES),
+    (r"time_attention_backward_kernel<64, [24]>", 168, 32, 12, ("HMMA", "LDSM")),  # 12 warps
+    (r"time_attention_backward_kernel<128, [24]>", 255, 64, 24, ("HMMA", "LDSM")),
     (r"swiglu(_backward)?_kernel<.*, 1>", 32, 0, 0),
     (r"swiglu_kernel<.*, [48]>", 40, 2, 1),
     (r"swiglu_backward_kernel<.*, [48]>", 48, 3, 2),

@@ -19,7 +19,9 @@ constexpr size_t kSharedOfHopper = 227 * 1024, kSharedOfSmallChips = 99 * 1024;
 struct Settings {
   uint64_t seed = 1;
   size_t shared = kSharedOfHopper;
+  int multiprocessors = 3;
   bool one_projection = false;  // q, k and v are parts of one tensor
+  bool one_table = false;       // keys are turned as queries are
 };
 
 // q, k and v of each token side by side.
@@ -36,12 +38,18 @@ std::vector<Bf16> joined(const TimeCase& in) {
 
 TimeInputs upload(CudaOnCpu& cuda, const TimeCase& in, const Settings& settings) {
   const int64_t q = in.shape.heads() * in.shape.width, k = in.shape.kv_heads * in.shape.width;
-  TimeInputs inputs{
-      .queries = {cuda.upload(in.query_gain, "query gain"), cuda.upload(in.query_cos, "query cos"),
-                  cuda.upload(in.query_sin, "query sin")},
-      .keys = {cuda.upload(in.key_gain, "key gain"), cuda.upload(in.key_cos, "key cos"),
-               cuda.upload(in.key_sin, "key sin")},
-      .shape = in.shape};
+  TimeInputs inputs{.queries = {}, .keys = {}, .shape = in.shape};
+  if (in.normed) {
+    inputs.queries = {cuda.upload(in.query_gain, "query gain"),
+                      cuda.upload(in.query_cos, "query cos"),
+                      cuda.upload(in.query_sin, "query sin")};
+    inputs.keys = {cuda.upload(in.key_gain, "key gain"), cuda.upload(in.key_cos, "key cos"),
+                   cuda.upload(in.key_sin, "key sin")};
+    if (settings.one_table) {
+      inputs.keys.cos = inputs.queries.cos;
+      inputs.keys.sin = inputs.queries.sin;
+    }
+  }
   if (settings.one_projection) {
     inputs.q = cuda.upload(joined(in), "q k v");
     inputs.k = inputs.q + q;
@@ -58,10 +66,12 @@ TimeInputs upload(CudaOnCpu& cuda, const TimeCase& in, const Settings& settings)
 }
 
 std::vector<Bf16> forward(const TimeCase& in, const Settings& settings) {
-  CudaOnCpu cuda({.seed = settings.seed, .shared_limit = settings.shared});
+  CudaOnCpu cuda({.seed = settings.seed,
+                  .multiprocessors = settings.multiprocessors,
+                  .shared_limit = settings.shared});
   const TimeAttention p{.in = upload(cuda, in, settings),
                         .o = cuda.allocate<Bf16>(in.q.size(), "o"),
-                        .plan = time_plan(in.shape, kForwardTiles, device_shared_limit())};
+                        .plan = time_plan(in.shape, kForwardTiles, time_device())};
   EXPECT_TRUE(launch_time_attention(p, nullptr).ok());
   return cuda.download(p.o, in.q.size());
 }
@@ -73,11 +83,12 @@ struct Gradients {
 
 Gradients backward(const TimeCase& in, const Settings& settings) {
   CudaOnCpu cuda({.seed = settings.seed,
-                  .multiprocessors = static_cast<int>(settings.seed),
+                  .multiprocessors = settings.multiprocessors,
                   .shared_limit = settings.shared});
-  const TimePlan plan = time_plan(in.shape, kBackwardTiles, device_shared_limit());
-  const auto workspace = static_cast<size_t>(chunk_workspace(time_units(in.shape, plan), 2));
-  const auto gains = static_cast<size_t>(in.shape.batch * in.shape.width);
+  const TimePlan plan = time_plan(in.shape, kBackwardTiles, time_device());
+  const auto workspace =
+      static_cast<size_t>(in.normed ? chunk_workspace(time_sums(in.shape, plan), 2) : 0);
+  const auto gains = static_cast<size_t>(in.normed ? in.shape.width : 0);
   const TimeAttentionBackward p{.in = upload(cuda, in, settings),
                                 .grad = cuda.upload(in.grad, "grad"),
                                 .grad_q = cuda.allocate<Bf16>(in.q.size(), "grad q"),
@@ -125,6 +136,7 @@ void expect_gradients(const TimeCase& in, const Settings& settings) {
   expect_near(exact(got.q), want.grad_q, near.grad_q, "grad q");
   expect_near(exact(got.k), want.grad_k, near.grad_k, "grad k");
   expect_near(exact(got.v), want.grad_v, near.grad_v, "grad v");
+  if (!in.normed) return;
   expect_near(exact(got.query_gain), want.grad_query_gain, near.grad_query_gain, "query gain");
   expect_near(exact(got.key_gain), want.grad_key_gain, near.grad_key_gain, "key gain");
 }
@@ -142,6 +154,14 @@ TEST_P(TimeAttentionKernel, HasTheGradientsOfItsDefinition) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, TimeAttentionKernel, ::testing::ValuesIn(shapes()));
+
+TEST_P(TimeAttentionKernel, TakesRowsAsTheyAre) {
+  TimeCase in = time_case(GetParam());
+  in.normed = false;
+  const Doubles want = TimeReference(in, false).run().o, formula = TimeReference(in, true).run().o;
+  expect_near(exact(forward(in, {})), want, formula, "o");
+  expect_gradients(in, {});
+}
 
 std::vector<uint32_t> bits(const std::vector<Bf16>& values) {
   std::vector<uint32_t> result;
@@ -167,12 +187,29 @@ TEST(TimeAttentionKernels, GiveEqualBitsUnderAllSchedules) {
   }
 }
 
-// 17 units: two chunks, the second of one unit.
-TEST(TimeAttentionKernels, SumGainsOverAllChunksWhateverTheGrid) {
-  const TimeCase in =
-      time_case({.batch = 1, .places = 65, .kv_heads = 1, .group = 1, .frames = 2, .width = 128});
-  expect_gradients(in, {});
-  expect_equal_bits(backward(in, {.seed = 2}), backward(in, {}));
+// Teams take several sequences one after the other, over the ends of places and batch rows.
+TEST(TimeAttentionKernels, WalkOverManySequences) {
+  for (const TimeShape& shape :
+       {TimeShape{.batch = 1, .places = 35, .kv_heads = 1, .group = 1, .frames = 2, .width = 128},
+        TimeShape{.batch = 5, .places = 2, .kv_heads = 3, .group = 1, .frames = 18, .width = 64},
+        TimeShape{.batch = 3, .places = 1, .kv_heads = 2, .group = 2, .frames = 33, .width = 64}}) {
+    const TimeCase in = time_case(shape);
+    const auto formula = TimeReference(in, true).run().o, want = TimeReference(in, false).run().o;
+    for (const int multiprocessors : {1, 2}) {
+      expect_near(exact(forward(in, {.multiprocessors = multiprocessors})), want, formula, "o");
+      expect_gradients(in, {.multiprocessors = multiprocessors});
+    }
+  }
+}
+
+TEST(TimeAttentionKernels, TurnQueriesAndKeysByOneTable) {
+  for (const TimeShape& shape : {shapes()[1], shapes()[3], shapes()[4], shapes()[6]}) {
+    TimeCase in = time_case(shape);
+    in.key_cos = in.query_cos;
+    in.key_sin = in.query_sin;
+    EXPECT_EQ(bits(forward(in, {.one_table = true})), bits(forward(in, {})));
+    expect_equal_bits(backward(in, {.one_table = true}), backward(in, {}));
+  }
 }
 
 TEST(TimeAttentionKernels, TakePartsOfOneProjection) {
@@ -202,7 +239,7 @@ TEST(TimeAttentionKernels, TakeAnEmptyBatchFrameOrSequence) {
                                    .width = 64});
     EXPECT_TRUE(forward(in, {}).empty());
     const Gradients got = backward(in, {});
-    const std::vector<float> zeros(static_cast<size_t>(batch * 64));
+    const std::vector<float> zeros(64);
     EXPECT_EQ(got.query_gain, zeros);
     EXPECT_EQ(got.key_gain, zeros);
   }
@@ -213,20 +250,19 @@ TEST(TimeAttentionKernels, RefuseWhatTheyDoNotTake) {
   const TimeCase in = time_case(shapes()[0]);
   TimeAttention p{.in = upload(cuda, in, {}),
                   .o = cuda.allocate<Bf16>(in.q.size() + 8, "o"),
-                  .plan = time_plan(in.shape, kForwardTiles, kSharedOfHopper)};
+                  .plan = time_plan(in.shape, kForwardTiles, time_device())};
   const auto refused = [](TimeAttention changed) {
     return launch_time_attention(changed, nullptr).code == kRefused.code;
   };
   TimeAttention wrong = p;
   wrong.in.shape.frames = kMostFrames + 1;
-  wrong.plan = time_plan(wrong.in.shape, kForwardTiles, kSharedOfHopper);
+  wrong.plan = time_plan(wrong.in.shape, kForwardTiles, time_device());
   EXPECT_TRUE(refused(wrong));
   wrong = p;
   wrong.in.shape.width = 96;
   EXPECT_TRUE(refused(wrong));
   wrong = p;
-  wrong.in.shape.batch = 2;  // of another plan
-  wrong.in.shape.places = 20;
+  wrong.plan.blocks = 2;  // of another plan
   EXPECT_TRUE(refused(wrong));
   wrong = p;
   wrong.o += 1;
@@ -236,6 +272,9 @@ TEST(TimeAttentionKernels, RefuseWhatTheyDoNotTake) {
   EXPECT_TRUE(refused(wrong));
   wrong = p;
   wrong.in.keys.cos += 1;
+  EXPECT_TRUE(refused(wrong));
+  wrong = p;
+  wrong.in.keys.gain = nullptr;
   EXPECT_TRUE(refused(wrong));
   wrong = p;
   wrong.plan = {};

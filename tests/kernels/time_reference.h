@@ -12,6 +12,7 @@ namespace praxino::kernels::testing {
 /// Operands as the kernels get them, tokens contiguous.
 struct TimeCase {
   TimeShape shape;
+  bool normed = true;               // false: queries and keys are taken as they are
   std::vector<Bf16> q, k, v, grad;  // B T N H K, B T N G K twice, B T N H K
   std::vector<float> query_gain, key_gain, query_cos, query_sin, key_cos, key_sin;
 };
@@ -43,7 +44,7 @@ inline TimeCase time_case(const TimeShape& shape, uint64_t seed = 1) {
 
 struct TimeResults {
   Doubles o, grad_q, grad_k, grad_v;
-  Doubles grad_query_gain, grad_key_gain;  // B x K
+  Doubles grad_query_gain, grad_key_gain;  // K
 };
 
 /// `rounded`: tensors between operations, the probabilities and their gradients in bfloat16.
@@ -92,6 +93,7 @@ class TimeReference {
 
   Doubles normed(const Doubles& x, const std::vector<float>& gain, const std::vector<float>& cos,
                  const std::vector<float>& sin, int64_t heads) const {
+    if (!in_.normed) return x;
     Doubles y(x.size());
     const int64_t half = s_.width / 2, rows = static_cast<int64_t>(x.size()) / s_.width;
     for (int64_t row = 0; row < rows; ++row) {
@@ -112,15 +114,18 @@ class TimeReference {
   void unnormed(const Doubles& x, const Doubles& grad, const std::vector<float>& gain,
                 const std::vector<float>& cos, const std::vector<float>& sin, int64_t heads,
                 Doubles& grad_x, Doubles& grad_gain) const {
+    if (!in_.normed) {
+      grad_x = grad;
+      return;
+    }
     const int64_t half = s_.width / 2, rows = static_cast<int64_t>(x.size()) / s_.width;
     grad_x.resize(x.size());
-    grad_gain.assign(static_cast<size_t>(s_.batch * s_.width), 0);
+    grad_gain.assign(static_cast<size_t>(s_.width), 0);
     Doubles g(static_cast<size_t>(s_.width));
     for (int64_t row = 0; row < rows; ++row) {
       const auto first = static_cast<size_t>(row * s_.width);
       const double scale = inverse(&x[first], s_.width);
       const int64_t position = row / heads % (s_.frames * s_.places);
-      const int64_t b = row / heads / (s_.frames * s_.places);
       double projection = 0;
       for (int64_t i = 0; i < s_.width; ++i) {
         const auto angle = static_cast<size_t>(position * half + i % half);
@@ -130,7 +135,7 @@ class TimeReference {
             i < half ? g1 * cos[angle] + g2 * sin[angle] : g2 * cos[angle] - g1 * sin[angle];
         const auto column = static_cast<size_t>(i);
         const double unit = x[first + column] * scale;
-        grad_gain[static_cast<size_t>(b * s_.width + i)] += before * unit;
+        grad_gain[column] += before * unit;
         g[column] = before * gain[column];
         projection += g[column] * unit / static_cast<double>(s_.width);
       }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -32,44 +33,60 @@ TEST(TimeTiles, KnowWhichTilesSeeEachOther) {
   }
 }
 
-TEST(TimeTiles, HoldEachChunkOnceInDifferentBanks) {
+// Every element of a tile in one lane, elements half a row apart in the same.
+TEST(TimeTiles, GiveEveryElementToOneLane) {
   for (const int width : {64, 128}) {
-    std::set<int> elements;
-    for (int row = 0; row < 32; ++row) {
-      for (int chunk = 0; chunk < width / 8; ++chunk)
-        elements.insert(tile_element(row, chunk, width));
+    std::set<std::pair<int, int>> seen;
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int word = 0; word < width / 8; ++word) {
+        for (int second = 0; second < 2; ++second) {
+          for (int i = 0; i < 2; ++i)
+            seen.insert({time_row(lane) + 8 * second, time_column(lane, word) + i});
+        }
+        if (word < width / 16) {
+          EXPECT_EQ(time_column(lane, word + width / 16), time_column(lane, word) + width / 2);
+        }
+        // 16 bytes lie together.
+        EXPECT_EQ(time_column(lane, word), time_column(lane, word / 4 * 4) + 2 * (word % 4));
+      }
     }
-    EXPECT_EQ(elements.size(), static_cast<size_t>(4 * width));
-    EXPECT_EQ(*elements.rbegin(), 32 * width - 8);
-    // What load_matrices() reads at once: a chunk of eight rows; 128 bytes pass in one go.
-    for (int chunk = 0; chunk < width / 8; ++chunk) {
-      std::set<int> banks;
-      for (int row = 8; row < 16; ++row) banks.insert(tile_element(row, chunk, width) / 8 % 8);
-      EXPECT_EQ(banks.size(), 8U);
-    }
-    // What eight lanes that normalize read at once.
-    for (int lane = 0; lane < 256; lane += 8) {
-      std::set<int> banks;
-      for (int i = lane; i < lane + 8; ++i)
-        banks.insert(tile_element(row_of_team(i / 4), i % 4, width) / 8 % 8);
-      EXPECT_EQ(banks.size(), 8U);
-    }
+    EXPECT_EQ(seen.size(), static_cast<size_t>(16 * width));
+    EXPECT_EQ(*seen.rbegin(), std::pair(15, width - 1));
   }
 }
 
-TEST(TimeTiles, NormalizeEveryRowOnce) {
-  std::set<int> rows;
-  for (int team = 0; team < 128; ++team) rows.insert(row_of_team(team));
-  EXPECT_EQ(rows.size(), 128U);
-  EXPECT_EQ(*rows.rbegin(), 127);
+// Images of operands and of scores: each word has a place of its own, the words that a warp writes
+// or reads at once lie in different banks.
+TEST(TimeTiles, HoldEachWordOfAnImageOnceInDifferentBanks) {
+  for (const int columns : {16, 32, 48, 64, 128}) {
+    std::set<int> elements;
+    for (int word = 0; word < columns / 8; ++word) {
+      for (int second = 0; second < 2; ++second) {
+        std::set<int> banks;
+        for (int lane = 0; lane < 32; ++lane) {
+          const int element = image_element(lane, word, second, columns);
+          EXPECT_EQ(element / image_stride(columns), time_row(lane) + 8 * second);
+          elements.insert(element);
+          banks.insert(element / 2 % 32);
+        }
+        EXPECT_EQ(banks.size(), 32U);
+      }
+    }
+    EXPECT_EQ(elements.size(), static_cast<size_t>(8 * columns));
+    EXPECT_LT(*elements.rbegin(), image_size(columns));
+    // What load_matrices() reads at once: 16 bytes of eight rows; 128 bytes pass in one go.
+    std::set<int> banks;
+    for (int row = 0; row < 8; ++row) banks.insert(row * image_stride(columns) / 8 % 8);
+    EXPECT_EQ(banks.size(), 8U);
+    EXPECT_EQ(image_stride(columns) % 8, 0);
+  }
 }
 
 TEST(TimeTiles, SumEveryColumnInOneLane) {
   for (const int width : {64, 128}) {
     std::set<int> columns;
     for (int lane = 0; lane < 32; ++lane) {
-      for (int step = 0; step < width / 32; ++step)
-        columns.insert(column_of_sum(lane, step, width));
+      for (int step = 0; step < width / 32; ++step) columns.insert(column_of_sum(lane, step));
     }
     EXPECT_EQ(columns.size(), static_cast<size_t>(width));
     EXPECT_EQ(*columns.rbegin(), width - 1);
@@ -86,60 +103,75 @@ TEST(TimeTiles, PlansCoverEverySequenceOnce) {
                           .group = 1,
                           .frames = frames,
                           .width = width};
-        const TimePlan plan = time_plan(s, kBackwardTiles, kHopper);
-        ASSERT_GE(plan.sequences, 1);
-        ASSERT_LE(plan.sequences * plan.tiles, plan.warps);
-        ASSERT_GE(int64_t{plan.units} * plan.sequences, s.sequences());
-        ASSERT_LT(int64_t{plan.units - 1} * plan.sequences, s.sequences());
-        std::vector<int> units(static_cast<size_t>(3 * plan.units));
-        for (int chunk = 0; chunk < 3 * plan.chunks; ++chunk) {
-          const TimeItem item = first_of_chunk(plan, chunk);
-          ASSERT_LE(item.end - item.unit, plan.chunk);
-          for (int unit = item.unit; unit < item.end; ++unit) {
-            ++units[static_cast<size_t>(unit)];
-            ASSERT_EQ(unit / plan.units, chunk / plan.chunks);  // of one batch row
-          }
+        const TimePlan plan = time_plan(s, kBackwardTiles, {kHopper, 7});
+        ASSERT_GE(plan.teams, 1);
+        ASSERT_EQ(plan.teams * plan.tiles, plan.warps);
+        ASSERT_LE(plan.warps, kBackwardTiles.most_warps(width));
+        ASSERT_TRUE(plan.blocks >= 1 && plan.blocks <= 7);
+        std::vector<int> taken(static_cast<size_t>(s.all_sequences()));
+        for (int block = 0; block < plan.blocks; ++block) {
+          const TimeRun run = time_run(s, plan, block);
+          ASSERT_LE((run.end - run.first) * plan.blocks, s.all_sequences() + plan.blocks - 1);
+          for (int i = run.first; i < run.end; ++i) ++taken[static_cast<size_t>(i)];
         }
-        ASSERT_EQ(units, std::vector<int>(units.size(), 1));
+        ASSERT_EQ(taken, std::vector<int>(taken.size(), 1));
+        ASSERT_EQ(chunks_of_frame(time_sums(s, plan)), plan.blocks * plan.teams);
+      }
+    }
+  }
+  const TimeShape many{
+      .batch = 2, .places = 5000, .kv_heads = 3, .group = 1, .frames = 2, .width = 64};
+  for (const int multiprocessors : {132, 148, 224, 400}) {
+    const TimePlan plan = time_plan(many, kBackwardTiles, {kHopper, multiprocessors});
+    EXPECT_EQ(plan.blocks, std::min(multiprocessors, kMostTimeBlocks));
+    EXPECT_EQ(chunks_of_frame(time_sums(many, plan)), plan.blocks * 12);
+  }
+}
+
+TEST(TimeTiles, CursorsWalkOverSequences) {
+  for (int64_t places = 1; places <= 5; ++places) {
+    for (int64_t heads = 1; heads <= 5; ++heads) {
+      const TimeShape s{
+          .batch = 4, .places = places, .kv_heads = heads, .group = 1, .frames = 3, .width = 64};
+      const auto all = static_cast<int>(s.all_sequences());
+      for (int by = 1; by <= 16; ++by) {
+        TimeCursor at = time_cursor(s, 0);
+        for (int i = 0; i < all; i += by) {
+          const TimeCursor want = time_cursor(s, i);
+          ASSERT_TRUE(at.token == want.token && at.place == want.place && at.head == want.head);
+          const int row = i / static_cast<int>(heads);
+          ASSERT_EQ(at.head, i % heads);
+          ASSERT_EQ(at.place, row % places);
+          ASSERT_EQ(at.token, row / places * 3 * places + row % places);
+          advance(at, time_step(s, by), s);
+        }
       }
     }
   }
 }
 
-TEST(TimeTiles, RowsAreFramesOfSequences) {
-  for (int tiles = 1; tiles <= kMostTimeTiles; ++tiles) {
-    std::set<std::pair<int, int>> seen;
-    for (int row = 0; row < 128; ++row) {
-      const TimeRow at = time_row(row, tiles);
-      ASSERT_TRUE(at.frame >= 0 && at.frame < 16 * tiles);
-      seen.insert({at.sequence, at.frame});
-    }
-    EXPECT_EQ(seen.size(), 128U);
-  }
-}
-
 TEST(TimeTiles, PlansFitTheSharedMemoryOfTheChip) {
-  TimeShape s{.batch = 1, .places = 1, .kv_heads = 1, .group = 1, .frames = 64, .width = 64};
-  const auto plan = [&](const TimeTiles& tiles, size_t limit) {
-    return time_plan(s, tiles, limit);
+  TimeShape s{.batch = 9, .places = 99, .kv_heads = 9, .group = 1, .frames = 64, .width = 64};
+  const auto warps = [&](const TimeTiles& tiles, size_t limit) {
+    const TimePlan plan = time_plan(s, tiles, {limit, 132});
+    EXPECT_LE(plan.shared_bytes, limit);
+    return plan.warps;
   };
-  EXPECT_EQ(plan(kForwardTiles, kSmall).stages, 2);
-  EXPECT_EQ(plan(kForwardTiles, kSmall).warps, 8);
-  EXPECT_LE(2 * plan(kForwardTiles, kHopper).shared_bytes, kHopper);  // two blocks at once
-  EXPECT_EQ(plan(kBackwardTiles, kHopper).stages, 2);
-  EXPECT_EQ(plan(kBackwardTiles, kHopper).warps, 8);
-  EXPECT_EQ(plan(kBackwardTiles, kAmpere).stages, 1);
-  EXPECT_EQ(plan(kBackwardTiles, kSmall).warps, 4);
+  EXPECT_EQ(warps(kForwardTiles, kSmall), 16);
+  EXPECT_EQ(warps(kBackwardTiles, kHopper), 12);
+  EXPECT_EQ(warps(kBackwardTiles, kAmpere), 8);
+  EXPECT_EQ(warps(kBackwardTiles, kSmall), 4);
   s.width = 128;
-  EXPECT_EQ(plan(kForwardTiles, kSmall).stages, 2);
-  EXPECT_EQ(plan(kBackwardTiles, kHopper).stages, 2);
-  EXPECT_EQ(plan(kBackwardTiles, kAmpere).stages, 1);
-  EXPECT_EQ(plan(kBackwardTiles, kSmall).warps, 0);  // refused
+  EXPECT_EQ(warps(kForwardTiles, kSmall), 8);
+  EXPECT_EQ(warps(kBackwardTiles, kHopper), 8);
+  EXPECT_EQ(warps(kBackwardTiles, kAmpere), 4);
+  EXPECT_EQ(warps(kBackwardTiles, kSmall), 0);  // refused
   s.group = 4;
-  EXPECT_EQ(plan(kBackwardTiles, kHopper).stages, 1);
+  EXPECT_EQ(warps(kBackwardTiles, kHopper), 4);
   s.frames = 32;
-  EXPECT_EQ(plan(kBackwardTiles, kSmall).warps, 2);
-  EXPECT_EQ(plan(kForwardTiles, 1024).warps, 0);
+  EXPECT_EQ(warps(kBackwardTiles, kHopper), 4);
+  EXPECT_EQ(warps(kBackwardTiles, kSmall), 2);
+  EXPECT_EQ(warps(kForwardTiles, 1024), 0);
 }
 
 TEST(TimeTiles, RefuseSizesThatTheirArithmeticDoesNotHold) {
@@ -152,8 +184,8 @@ TEST(TimeTiles, RefuseSizesThatTheirArithmeticDoesNotHold) {
   };
   EXPECT_TRUE(with(&TimeShape::places, 1 << 20));
   EXPECT_FALSE(with(&TimeShape::places, INT32_MAX / 64 + 1));
-  EXPECT_TRUE(with(&TimeShape::batch, INT32_MAX));
-  EXPECT_FALSE(with(&TimeShape::batch, int64_t{INT32_MAX} + 1));
+  EXPECT_TRUE(with(&TimeShape::batch, INT32_MAX / 2 / 64));
+  EXPECT_FALSE(with(&TimeShape::batch, INT32_MAX / 2 / 64 + 1));
   EXPECT_FALSE(with(&TimeShape::frames, 65));
   EXPECT_FALSE(with(&TimeShape::frames, -1));
   EXPECT_FALSE(with(&TimeShape::width, 32));

@@ -57,6 +57,27 @@ TEST_P(TimeAttentionCuda, EqualsItsFormula) {
   }
 }
 
+TEST_P(TimeAttentionCuda, EqualsItsFormulaWithoutNorm) {
+  for (const Shape& s : {Shape{1, 1, 1, 1, 1, 64}, Shape{2, 19, 37, 4, 2, 64},
+                         Shape{1, 64, 9, 3, 3, 64}, Shape{3, 31, 5, 2, 1, 128}}) {
+    const auto element = [&](const at::Tensor& x) { return gpu(x).to(GetParam()); };
+    expect_equal(
+        [&](const Inputs& in) {
+          return cuda::time_attention(element(in[0]), element(in[1]), element(in[2]), FrameWindow{})
+              .value()
+              .cpu();
+        },
+        [&](const Inputs& in) {
+          const auto exact = [&](const at::Tensor& x) { return element(x).to(at::kFloat); };
+          return formula::time_attention(exact(in[0]), exact(in[1]), exact(in[2]), FrameWindow{})
+              .cpu();
+        },
+        {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
+         normal({s.b, s.t, s.n, s.kv_heads, s.width}, 2),
+         normal({s.b, s.t, s.n, s.kv_heads, s.width}, 3)});
+  }
+}
+
 TEST_P(TimeAttentionCuda, TakesPartsOfOneProjectionAndIsTakenByThePublicFunction) {
   const Shape s{2, 9, 5, 4, 2, 64};
   const at::Tensor all = gpu(normal({s.b, s.t, s.n, 8 * s.width}, 1)).to(GetParam());
@@ -98,6 +119,8 @@ TEST_P(TimeAttentionCuda, ServesOnlyWhatItKnows) {
   };
   const at::Tensor q = random(3, 2, 64), k = random(3, 1, 64);
   EXPECT_TRUE(cuda::time_attention(q, k, k, norm, {}).has_value());
+  EXPECT_TRUE(cuda::time_attention(q, k, k, FrameWindow{}).has_value());
+  EXPECT_TRUE(cuda::checked::time_attention(q, k, k, FrameWindow{}).has_value());
   EXPECT_FALSE(cuda::time_attention(q.to(at::kHalf), k, k, norm, {}).has_value());
   EXPECT_FALSE(cuda::time_attention(q, k, k.cpu(), norm, {}).has_value());
   EXPECT_FALSE(cuda::time_attention(q, random(2, 1, 64), k, norm, {}).has_value());
