@@ -60,10 +60,13 @@ void BackgroundSaves::copy(const TrainState& state) {
   copy_.texts = state.texts;
 }
 
+bool BackgroundSaves::busy() const {
+  return writing_.valid() &&
+         writing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+}
+
 void BackgroundSaves::check() {
-  const bool ended =
-      writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  if (ended) finish();
+  if (!busy()) finish();
 }
 
 void BackgroundSaves::finish() {

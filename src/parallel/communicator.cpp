@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <cstring>
+#include <mutex>
 
 #include "parallel/group.h"
 #include "praxino/base/error.h"
@@ -39,11 +40,11 @@ Pending::~Pending() = default;
 Pending::Pending(Pending&&) noexcept = default;
 Pending& Pending::operator=(Pending&&) noexcept = default;
 
-void Pending::wait() {
+void Pending::wait(std::chrono::milliseconds limit) {
   if (!state_) return;
   const std::unique_ptr<State> state = std::move(state_);
   try {
-    state->group->wait(*state->work);
+    state->group->wait(*state->work, limit);
   } catch (const std::exception& error) {
     state->rethrow(error);
   }
@@ -58,6 +59,14 @@ void require(const Group& group, const char* collective, const at::Tensor& value
               " needs a contiguous tensor, this one has strides ", values.strides());
 }
 
+/// LibTorch's record of collectives (c10d::FlightRecorder, 2.11) enters a group at its first one
+/// into a map of the whole process without a lock: threads must take turns. Gloo's calls return at
+/// once; NCCL's may wait for other ranks, and are made by one thread.
+std::unique_lock<std::mutex> turn_to_start(const Group& group) {
+  static std::mutex mutex;
+  return group.over_gloo ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
+}
+
 /// Starts a collective; `call` hands the backend its tensors.
 template <class Call>
 Pending start(const std::shared_ptr<Group>& group, Pending::State about, const Call& call) {
@@ -65,6 +74,7 @@ Pending start(const std::shared_ptr<Group>& group, Pending::State about, const C
   about.number = ++group->calls;
   auto state = std::make_unique<Pending::State>(std::move(about));
   try {
+    const std::unique_lock<std::mutex> turn = turn_to_start(*group);
     state->work = call(*group->backend);
   } catch (const std::exception& error) {
     state->rethrow(error);

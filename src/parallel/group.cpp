@@ -42,13 +42,17 @@ std::string Communicator::Group::silent_ranks() {
                      fmt::join(silent, ", "));
 }
 
-void Communicator::Group::wait(c10d::Work& work) const {
+void Communicator::Group::wait(c10d::Work& work, std::chrono::milliseconds limit) const {
   constexpr std::chrono::milliseconds kPause{2};
   while (gives_up && !work.isCompleted()) {
     if (broken && *broken) throw std::runtime_error("another collective has failed");
     std::this_thread::sleep_for(kPause);
   }
-  work.wait();
+  if (limit.count() > 0) {
+    work.wait(limit);
+  } else {
+    work.wait();
+  }
 }
 
 GroupPtr join_gloo(const c10::intrusive_ptr<c10d::Store>& store, std::string name, int64_t rank,
@@ -61,6 +65,7 @@ GroupPtr join_gloo(const c10::intrusive_ptr<c10d::Store>& store, std::string nam
   // The first member names the group: the groups of one axis share nothing.
   group->store = c10::make_intrusive<c10d::PrefixStore>(
       fmt::format("{}/{}", group->name, group->members.front()), store);
+  group->over_gloo = true;
   group->backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
       group->store, static_cast<int>(rank), static_cast<int>(group->size()),
       c10d::ProcessGroupGloo::Options::create_default(silence));

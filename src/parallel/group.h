@@ -24,7 +24,8 @@ struct Communicator::Group {
   c10::intrusive_ptr<c10d::Backend> backend;  // nothing in a group of one
   std::atomic<int64_t> calls = 0;             // so far: collectives are numbered
   std::shared_ptr<std::atomic<bool>> broken;  // shared by the groups of a mesh
-  bool gives_up = false;                      // when another group of the mesh is broken
+  bool over_gloo = false;
+  bool gives_up = false;  // when another group of the mesh is broken
 
   int64_t size() const { return static_cast<int64_t>(members.size()); }
   /// Where a collective of the mesh has failed, its backends are left behind: their destructors
@@ -33,8 +34,9 @@ struct Communicator::Group {
   /// Tells the others that this rank's collective failed, waits a moment for theirs, and names the
   /// ranks that stay silent: they have ended, or hang.
   std::string silent_ranks();
-  /// Throws where this group gives_up and another breaks before the work is done.
-  void wait(c10d::Work& work) const;
+  /// Throws where the work is not done within the limit (zero: that of the group), or this group
+  /// gives_up and another breaks before.
+  void wait(c10d::Work& work, std::chrono::milliseconds limit) const;
 };
 
 using GroupPtr = std::shared_ptr<Communicator::Group>;

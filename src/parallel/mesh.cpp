@@ -89,13 +89,14 @@ StorePtr connect_store(const Launch& launch, double seconds) {
 struct Mesh::State {
   MeshShape shape;
   MeshPlace place;
+  milliseconds silence{0};
   std::optional<Communicator> world, background, data, context, tensor;
 
   /// Over Gloo, or over NCCL where the axes' tensors live on a GPU.
   void connect(const StorePtr& store, int64_t rank, const MeshOptions& options) {
     shape = options.shape;
     place = mesh_place(shape, rank);
-    const milliseconds silence = to_milliseconds(options.silence_seconds);
+    silence = to_milliseconds(options.silence_seconds);
     const auto broken = std::make_shared<std::atomic<bool>>(false);
     const auto own = [&](GroupPtr group) {
       group->broken = broken;
@@ -165,6 +166,7 @@ const MeshShape& Mesh::shape() const { return state_->shape; }
 const MeshPlace& Mesh::place() const { return state_->place; }
 int64_t Mesh::rank() const { return state_->world->rank(); }
 int64_t Mesh::ranks() const { return state_->world->size(); }
+std::chrono::milliseconds Mesh::silence() const { return state_->silence; }
 const Communicator& Mesh::world() const { return *state_->world; }
 const Communicator& Mesh::background() const { return *state_->background; }
 const Communicator& Mesh::data() const { return *state_->data; }

@@ -76,11 +76,17 @@ int64_t Ranks::agree(int64_t number) const {
   return shared.item<int64_t>();
 }
 
-int64_t Ranks::sum(int64_t number) const {
+int64_t Ranks::sum_within(int64_t number, std::chrono::milliseconds limit) const {
   if (!several()) return number;
   const at::Tensor shared = at::tensor(number);
-  mesh_->world().all_reduce(shared).wait();
+  mesh_->world().all_reduce(shared).wait(limit);
   return shared.item<int64_t>();
+}
+
+int64_t Ranks::sum(int64_t number) const { return sum_within(number, {}); }
+
+int64_t Ranks::sum_in_training(int64_t number) const {
+  return several() ? sum_within(number, mesh_->silence()) : number;
 }
 
 void Ranks::exchange(const Moment& seen) {
@@ -93,7 +99,7 @@ void Ranks::exchange(const Moment& seen) {
 
 Moment Ranks::moment() {
   if (exchanged_.defined()) {
-    pending_.wait();
+    pending_.wait(mesh_->silence());
     const double* values = exchanged_.const_data_ptr<double>();
     last_ = {
         .stop = static_cast<int>(values[0]), .elapsed = values[1], .save_failed = values[2] != 0};

@@ -1,6 +1,7 @@
 #pragma once
 // What several ranks of one run decide together.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -41,6 +42,8 @@ class Ranks {
   /// Rank 0's number, on all ranks.
   int64_t agree(int64_t number) const;
   int64_t sum(int64_t number) const;
+  /// The same where all ranks are training: one that is silent for parallel.timeout is an error.
+  int64_t sum_in_training(int64_t number) const;
 
   /// Starts to exchange what this rank sees of the moment; moment() waits for the answer to the
   /// last exchange (before the first: nothing). A step lies between, so that nobody waits for the
@@ -54,6 +57,8 @@ class Ranks {
   void average(std::vector<at::Tensor>& scalars) const;
 
  private:
+  int64_t sum_within(int64_t number, std::chrono::milliseconds limit) const;
+
   std::shared_ptr<const Mesh> mesh_;
   Moment last_;
   at::Tensor exchanged_;

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <numeric>
+#include <thread>
 
 #include "device_scalars.h"
 #include "learning_step.h"
@@ -77,6 +79,7 @@ struct Trainer::State {
   void save();
   void save_and_wait();
   void check_saves();
+  void finish_saves();
   void settle();
   void collect_arrived();
   void take(const ArrivedScalars& arrived);
@@ -236,10 +239,11 @@ void Trainer::State::save() {
   if (saved_step == counters.step && saved_evaluation) return;
   RunCounters now = counters;
   now.elapsed_seconds = elapsed();
-  now.loader.failed_clips = ranks.sum(now.loader.failed_clips);
-  ranks.on_first([&] { report->sync(); });
+  now.loader.failed_clips = ranks.sum_in_training(now.loader.failed_clips);
+  if (report) report->sync();
+  finish_saves();
   saves->begin(capture_state(parts(), now, ranks.first()));
-  if (!config.checkpoint.background) saves->finish();
+  if (!config.checkpoint.background) finish_saves();
   saved_step = counters.step;
   saved_evaluation = true;
 }
@@ -249,13 +253,22 @@ void Trainer::State::check_saves() {
   if (!ranks.several()) {
     saves->check();
   } else if (ranks.moment().save_failed) {
-    saves->finish();
+    finish_saves();
   }
+}
+
+// All ranks wait together: one whose disk is slow still answers, and one that hangs is found.
+void Trainer::State::finish_saves() {
+  constexpr std::chrono::milliseconds kPause{5};
+  while (ranks.several() && ranks.sum_in_training(saves->busy() ? 1 : 0) > 0) {
+    std::this_thread::sleep_for(kPause);
+  }
+  saves->finish();
 }
 
 void Trainer::State::save_and_wait() {
   save();
-  saves->finish();
+  finish_saves();
 }
 
 // Between two steps: every weight is there, and every step's outcome known.

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -139,6 +140,45 @@ TEST_F(SharedSave, TellsOfEveryRankThatFails) {
       });
   EXPECT_THAT(errors[0], AllOf(HasSubstr("rank 1: "), HasSubstr("; rank 2: ")));
   EXPECT_THAT(names_in(folder_), IsEmpty());
+}
+
+ino_t inode(const fs::path& path) {
+  struct stat status = {};
+  return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+TEST_F(SharedSave, AppearsByOneRenameOfTheFolderThatAllWroteInto) {
+  ino_t draft = 0;
+  as_ranks(3, [&](const SaveGroup& group) {
+    SaveGroup watching = group;
+    watching.exchange = [&](const std::string& text) {
+      if (group.rank == 0 && text.find("state.json") != std::string::npos) {  // of its files
+        EXPECT_EQ(names_in(folder_).size(), 1U);
+        draft = inode(folder_ / names_in(folder_)[0]);
+      }
+      return group.exchange(text);
+    };
+    CheckpointStore(folder_, 3, watching).save(share_of(small_state(1), group));
+  });
+  EXPECT_NE(draft, 0U);
+  EXPECT_EQ(inode(checkpoint_directory(folder_, 1)), draft);
+}
+
+// A rank of an earlier start may still be writing when the next one saves the same step.
+TEST_F(SharedSave, IsNeverPreparedTwiceInOneFolder) {
+  std::vector<std::string> drafts;
+  for (int i = 0; i < 2; ++i) {
+    as_ranks(2, [&](const SaveGroup& group) {
+      SaveGroup heard = group;
+      heard.exchange = [&](const std::string& text) {
+        if (group.rank == 0 && text.find(".tmp-") != std::string::npos) drafts.push_back(text);
+        return group.exchange(text);
+      };
+      CheckpointStore(folder_, 3, heard).save(share_of(small_state(1), group));
+    });
+  }
+  ASSERT_EQ(drafts.size(), 2U);
+  EXPECT_NE(drafts[0], drafts[1]);
 }
 
 TEST_F(SharedSave, IsRefusedWhereTheRanksAreAtDifferentSteps) {

@@ -143,8 +143,10 @@ TEST_F(RanksTraining, TheirCheckpointIsEvaluatedByOneProcess) {
   EXPECT_EQ(process.wait(), 0) << process.log();
 }
 
+// Every step is saved: the thread that saves waits for the hung rank, too.
 TEST_F(RanksTraining, AHungRankIsNamedAndAllStartAgain) {
-  Process process(command(2, "hung", {"parallel.timeout=3"}), folder_.path() / "hung.log");
+  Process process(command(2, "hung", {"parallel.timeout=3", "checkpoint.every=1"}),
+                  folder_.path() / "hung.log");
   ASSERT_TRUE(wait_for_step(folder_.path() / "runs/hung", 9)) << process.log();
   kill(process.children().at(1), SIGSTOP);
   EXPECT_EQ(process.wait(), 0) << process.log();

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <latch>
 #include <thread>
@@ -102,6 +103,21 @@ TEST(Mesh, WaitsInTheBackgroundUntilACollectiveFails) {
   { const std::jthread first(run, 0), second(run, 1); }
   EXPECT_THAT(told, HasSubstr("of the group 'background'"));
   EXPECT_THAT(told, HasSubstr("another collective has failed"));
+}
+
+TEST(Mesh, WaitsNoLongerThanItIsTold) {
+  std::latch done(1);
+  std::string told;
+  run_as_threads({.data = 2}, [&](Mesh& mesh) {
+    if (mesh.rank() == 1) return done.wait();  // hangs
+    EXPECT_EQ(mesh.silence(), std::chrono::minutes(10));
+    const at::Tensor one = at::full({1}, 1.0);
+    told = testing::error_text(
+        [&] { mesh.world().all_reduce(one).wait(std::chrono::milliseconds(50)); });
+    done.count_down();
+  });
+  EXPECT_THAT(told, HasSubstr("rank 0: all_reduce (number 1 of the group 'world'"));
+  EXPECT_THAT(told, HasSubstr("no word from rank 1"));
 }
 
 TEST(Mesh, JoinsGpusOverNccl) {

@@ -71,6 +71,7 @@ TEST(Ranks, AgreeOnTheFirstOnesNumberAndOnTheMoment) {
   on_ranks(3, [](Ranks& ranks) {
     EXPECT_EQ(ranks.agree(10 + ranks.data_rank()), 10);
     EXPECT_EQ(ranks.sum(1 + ranks.data_rank()), 6);
+    EXPECT_EQ(ranks.sum_in_training(1 + ranks.data_rank()), 6);
     EXPECT_EQ(ranks.moment().stop, 0);
     ranks.exchange(
         {.stop = ranks.data_rank() == 1 ? 143 : 0, .elapsed = ranks.first() ? 5.5 : 900});

@@ -32,6 +32,8 @@ class BackgroundSaves {
   /// Whether the save under way has run into something that finish() will throw. Cheap, and what
   /// several ranks can agree on: they learn of it at different moments.
   bool failed() const { return failed_; }
+  /// Whether finish() would wait.
+  bool busy() const;
   /// Waits for the save under way and throws what it ran into.
   void finish();
   /// Step of the newest checkpoint that this object knows to be on disk; -1: none.

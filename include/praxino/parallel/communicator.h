@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,8 +31,9 @@ class [[nodiscard]] Pending {
   Pending& operator=(Pending&&) noexcept;
 
   /// On the CPU: until the result is there. On a GPU: the current stream waits, the host does not.
-  /// A second call does nothing. Throws praxino::Error (see above).
-  void wait();
+  /// A second call does nothing. Throws praxino::Error (see above), on the CPU also after `limit`,
+  /// where that is more than nothing and shorter than what the group allows.
+  void wait(std::chrono::milliseconds limit = {});
 
  private:
   std::unique_ptr<State> state_;

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,7 +46,7 @@ struct MeshOptions {
   MeshShape shape;
   at::Device device = at::Device(at::kCPU);  // where the tensors of the axes live
   double join_seconds = 300;                 // until all ranks must have come
-  double silence_seconds = 1800;       // that a collective on an axis may last before it fails
+  double silence_seconds = 600;        // that a collective on an axis may last before it fails
   double patience_seconds = 6 * 3600;  // the same for world(), where ranks wait for rank 0's work
 };
 
@@ -68,6 +69,8 @@ class Mesh {
   int64_t rank() const;
   int64_t ranks() const;
   bool first() const { return rank() == 0; }
+  /// MeshOptions::silence_seconds: for what is part of a step and yet a collective of world().
+  std::chrono::milliseconds silence() const;
 
   /// All ranks, for tensors on the CPU (Gloo) whatever the device: host-side decisions.
   const Communicator& world() const;
