@@ -35,7 +35,7 @@ TEST(CommandLine, HelpHasOneLineForEachCommand) {
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_EQ(help.err, "");
   for (const char* command :
-       {"train", "eval", "rollout", "data", "bench", "config", "doctor", "completion"}) {
+       {"train", "eval", "rollout", "data", "bench", "plan", "config", "doctor", "completion"}) {
     const size_t at = help.out.find(std::string("\n  ") + command + " ");
     ASSERT_NE(at, std::string::npos) << command << " is missing in\n" << help.out;
     EXPECT_LE(help.out.find('\n', at + 1) - at, 100u) << command;
@@ -43,7 +43,7 @@ TEST(CommandLine, HelpHasOneLineForEachCommand) {
 }
 
 TEST(CommandLine, EveryCommandExplainsItself) {
-  for (const char* command : {"bench", "bench ops", "bench train", "config", "config show",
+  for (const char* command : {"bench", "bench ops", "bench train", "plan", "config", "config show",
                               "config keys", "doctor", "completion bash"}) {
     const CommandResult help = run_command(std::string("praxino ") + command + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;

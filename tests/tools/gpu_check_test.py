@@ -8,8 +8,8 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAMS = ["praxino", "ops_test", "ops_cuda_test", "ops_cuda_ptx_test", "kernels_test",
-            "cuda_on_cpu_test"]
+PROGRAMS = ["praxino", "ops_test", "ops_cuda_test", "optim_cuda_test", "ops_cuda_ptx_test",
+            "kernels_test", "cuda_on_cpu_test"]
 SMI = """#!/bin/sh
 case $1 in
   -L) echo "GPU 0: Pretended" ;;
