@@ -89,6 +89,7 @@ c10d::ReduceOp reduce_op(Reduce how) {
 }  // namespace
 
 Communicator::Communicator(std::shared_ptr<Group> group) : group_(std::move(group)) {}
+Communicator::Communicator() : group_(std::make_shared<Group>()) {}
 
 int64_t Communicator::rank() const { return group_->rank; }
 int64_t Communicator::size() const { return group_->size(); }

@@ -29,7 +29,9 @@ BucketPlan plan_for(const std::vector<at::Tensor>& parameters, int64_t ranks,
                     const DataParallelOptions& options) {
   // The last used is the first whose gradient is ready.
   std::vector<int64_t> sizes;
-  for (auto p = parameters.rbegin(); p != parameters.rend(); ++p) sizes.push_back(p->numel());
+  for (size_t i = parameters.size(); i-- > 0;) {
+    sizes.push_back(options.reserved.empty() ? parameters[i].numel() : options.reserved[i]);
+  }
   const auto width = static_cast<int64_t>(c10::elementSize(options.gradients));
   BucketPlan plan = plan_buckets(sizes, ranks, std::max<int64_t>(options.bucket_bytes / width, 1));
   std::reverse(plan.places.begin(), plan.places.end());
@@ -43,6 +45,7 @@ struct DataParallel::State {
       : parameters(std::move(all)),
         ranks(group),
         options(opt),
+        divisor(opt.averaged_over > 0 ? opt.averaged_over : group.size()),
         plan(plan_for(parameters, group.size(), opt)),
         buckets(plan.segments.size()),
         ready(parameters.size()) {
@@ -67,6 +70,7 @@ struct DataParallel::State {
   std::vector<at::Tensor> owned;
   Communicator ranks;
   DataParallelOptions options;
+  int64_t divisor;
   BucketPlan plan;
   std::vector<Bucket> buckets;
   std::vector<char> ready;  // whether a parameter's gradient of this step is in its bucket
@@ -106,7 +110,7 @@ void DataParallel::State::take(size_t parameter, const at::Tensor& gradient) {
   }
   if (gradient.defined()) {
     at::Tensor place = part(bucket.gradients, parameter, 0);
-    at::mul_out(place, gradient, at::scalar_tensor(1.0 / static_cast<double>(ranks.size())));
+    at::mul_out(place, gradient, at::scalar_tensor(1.0 / static_cast<double>(divisor)));
   }
   ready[parameter] = 1;
   --bucket.missing;

@@ -7,7 +7,9 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <algorithm>
 #include <exception>
+#include <map>
 #include <optional>
 #include <thread>
 
@@ -32,13 +34,21 @@ std::vector<int64_t> all_ranks(int64_t ranks) {
   return members;
 }
 
-/// The ranks of the world that share every coordinate of `place` but the one `axis` points to.
-std::vector<int64_t> axis_members(const MeshShape& shape, MeshPlace place,
-                                  int64_t MeshShape::*length, int64_t MeshPlace::*axis) {
+/// Which axes the ranks of a group differ in.
+struct Axes {
+  bool data = false, context = false, tensor = false;
+};
+
+/// The ranks of the world that share every coordinate of `place` but those of `axes`, ascending.
+std::vector<int64_t> members_of(const MeshShape& shape, const MeshPlace& place, const Axes& axes) {
   std::vector<int64_t> members;
-  for (int64_t i = 0; i < shape.*length; ++i) {
-    place.*axis = i;
-    members.push_back(mesh_rank(shape, place));
+  for (int64_t rank = 0; rank < shape.ranks(); ++rank) {
+    const MeshPlace other = mesh_place(shape, rank);
+    if ((axes.data || other.data == place.data) &&
+        (axes.context || other.context == place.context) &&
+        (axes.tensor || other.tensor == place.tensor)) {
+      members.push_back(rank);
+    }
   }
   return members;
 }
@@ -90,7 +100,7 @@ struct Mesh::State {
   MeshShape shape;
   MeshPlace place;
   milliseconds silence{0};
-  std::optional<Communicator> world, background, data, context, tensor;
+  std::optional<Communicator> world, background, data, context, tensor, replicas, all;
 
   /// Over Gloo, or over NCCL where the axes' tensors live on a GPU.
   void connect(const StorePtr& store, int64_t rank, const MeshOptions& options) {
@@ -114,15 +124,21 @@ struct Mesh::State {
     if (options.device.is_cuda() && shape.ranks() > 1) {
       nccl.emplace(store, rank, shape.ranks(), options.device, silence);
     }
-    const auto axis = [&](const char* name, int64_t MeshShape::*length, int64_t MeshPlace::*at) {
-      std::vector<int64_t> members = axis_members(shape, place, length, at);
-      return Communicator(
-          own(nccl ? nccl->split(name, place.*at, std::move(members))
-                   : join_gloo(store, name, place.*at, std::move(members), silence)));
+    std::map<std::vector<int64_t>, Communicator> groups;  // the same ranks connect once
+    const auto join = [&](const char* name, const Axes& axes) {
+      const std::vector<int64_t> members = members_of(shape, place, axes);
+      if (const auto known = groups.find(members); known != groups.end()) return known->second;
+      const int64_t own_rank = std::ranges::find(members, rank) - members.begin();
+      const Communicator group(own(nccl ? nccl->split(name, own_rank, members)
+                                        : join_gloo(store, name, own_rank, members, silence)));
+      groups.emplace(members, group);
+      return group;
     };
-    data = axis("data", &MeshShape::data, &MeshPlace::data);
-    context = axis("context", &MeshShape::context, &MeshPlace::context);
-    tensor = axis("tensor", &MeshShape::tensor, &MeshPlace::tensor);
+    data = join("data", {.data = true});
+    context = join("context", {.context = true});
+    tensor = join("tensor", {.tensor = true});
+    replicas = join("replicas", {.data = true, .context = true});
+    all = join("all", {.data = true, .context = true, .tensor = true});
   }
 };
 
@@ -172,6 +188,8 @@ const Communicator& Mesh::background() const { return *state_->background; }
 const Communicator& Mesh::data() const { return *state_->data; }
 const Communicator& Mesh::context() const { return *state_->context; }
 const Communicator& Mesh::tensor() const { return *state_->tensor; }
+const Communicator& Mesh::replicas() const { return *state_->replicas; }
+const Communicator& Mesh::all() const { return *state_->all; }
 
 void run_as_threads(const MeshShape& shape, const std::function<void(Mesh&)>& run) {
   const StorePtr store = c10::make_intrusive<c10d::HashStore>();

@@ -39,6 +39,8 @@ TEST(Mesh, EveryAxisJoinsTheRanksThatDifferInItAlone) {
     EXPECT_EQ(sum(mesh.data()), bit({0, p.context, p.tensor}) + bit({1, p.context, p.tensor}));
     EXPECT_EQ(sum(mesh.context()), bit({p.data, 0, p.tensor}) + bit({p.data, 1, p.tensor}));
     EXPECT_EQ(sum(mesh.tensor()), bit({p.data, p.context, 0}) + bit({p.data, p.context, 1}));
+    EXPECT_EQ(sum(mesh.replicas()), p.tensor == 0 ? 0b01010101 : 0b10101010);
+    EXPECT_EQ(sum(mesh.all()), 255);
     EXPECT_EQ(sum(mesh.world()), 255);
     EXPECT_EQ(mesh.tensor().rank(), p.tensor);
   });

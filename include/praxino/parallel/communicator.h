@@ -44,10 +44,11 @@ class Communicator {
  public:
   struct Group;
   explicit Communicator(std::shared_ptr<Group> group);
+  Communicator();  // a group of one
 
   int64_t rank() const;  // in this group
   int64_t size() const;
-  const std::string& name() const;  // "data", "tensor", "context" or "world"
+  const std::string& name() const;  // "data", "tensor", "context", "world", ...
 
   /// Element by element over all ranks, in place: the same bits on every rank.
   Pending all_reduce(const at::Tensor& values, Reduce how = Reduce::kSum) const;

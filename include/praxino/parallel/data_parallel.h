@@ -17,6 +17,12 @@ namespace praxino {
 struct DataParallelOptions {
   int64_t bucket_bytes = int64_t{32} << 20;  // of gradients; smaller ones begin to travel earlier
   at::ScalarType gradients = at::kFloat;     // in which they travel and are summed; or kBFloat16
+  /// The sum of the gradients over the ranks is divided by this: how many of them see clips of
+  /// their own. 0: all do.
+  int64_t averaged_over = 0;
+  /// Elements to reserve for each parameter, where another group's are larger and the same ranks
+  /// must own the same parameters in both. Empty: as large as they are.
+  std::vector<int64_t> reserved = {};
 };
 
 /// A step: before_backward() and backward() for every micro-batch, then reduce_gradients(), an
@@ -42,9 +48,9 @@ class DataParallel {
 
   /// Before each micro-batch's backward(). Gradients of all but the `last` are only added up.
   void before_backward(bool last);
-  /// After the last backward(): waits until the averages of the gradients over all ranks are the
-  /// gradients of owned(). Parameters without a gradient count as zero. Afterwards no parameter
-  /// itself has a gradient.
+  /// After the last backward(): waits until the gradients of owned() are those of all ranks
+  /// (their average, or as options.averaged_over says). Parameters without a gradient count as
+  /// zero. Afterwards no parameter itself has a gradient.
   void reduce_gradients();
   /// Starts to bring every rank the weights as their owners have them now.
   void gather_weights();

@@ -81,6 +81,10 @@ class Mesh {
   const Communicator& data() const;
   const Communicator& context() const;
   const Communicator& tensor() const;
+  /// The ranks that hold the same parts of split matrices: those that share the tensor coordinate.
+  const Communicator& replicas() const;
+  /// All ranks, for tensors where those of the axes live.
+  const Communicator& all() const;
 
  private:
   std::unique_ptr<State> state_;
