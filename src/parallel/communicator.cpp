@@ -116,7 +116,7 @@ Pending Communicator::reduce_scatter(const at::Tensor& out, const at::Tensor& in
     return {};
   }
   return start(group_, {.collective = "reduce_scatter", .values = in}, [&](c10d::Backend& backend) {
-    at::Tensor to = out, from = in;
+    at::Tensor to = out.view(-1), from = in.view(-1);
     return backend._reduce_scatter_base(to, from);
   });
 }
