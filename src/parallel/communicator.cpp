@@ -43,6 +43,7 @@ Pending& Pending::operator=(Pending&&) noexcept = default;
 void Pending::wait(std::chrono::milliseconds limit) {
   if (!state_) return;
   const std::unique_ptr<State> state = std::move(state_);
+  const WaitClock::Stretch stretch(state->group->waits.get(), state->values.device());
   try {
     state->group->wait(*state->work, limit);
   } catch (const std::exception& error) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/wait_clock.h"
 #include "praxino/parallel/communicator.h"
 
 namespace praxino {
@@ -24,6 +25,7 @@ struct Communicator::Group {
   c10::intrusive_ptr<c10d::Backend> backend;  // nothing in a group of one
   std::atomic<int64_t> calls = 0;             // so far: collectives are numbered
   std::shared_ptr<std::atomic<bool>> broken;  // shared by the groups of a mesh
+  std::shared_ptr<WaitClock> waits;           // nothing: nobody asks
   bool over_gloo = false;
   bool gives_up = false;  // when another group of the mesh is broken
 

@@ -101,6 +101,7 @@ struct Mesh::State {
   MeshPlace place;
   milliseconds silence{0};
   std::optional<Communicator> world, background, data, context, tensor, replicas, all;
+  std::vector<std::pair<std::string, std::shared_ptr<WaitClock>>> waits;
 
   /// Over Gloo, or over NCCL where the axes' tensors live on a GPU.
   void connect(const StorePtr& store, int64_t rank, const MeshOptions& options) {
@@ -110,16 +111,19 @@ struct Mesh::State {
     const auto broken = std::make_shared<std::atomic<bool>>(false);
     const auto own = [&](GroupPtr group) {
       group->broken = broken;
+      if (group->size() > 1 && !group->gives_up) {
+        group->waits = waits.emplace_back(group->name, std::make_shared<WaitClock>()).second;
+      }
       return group;
     };
     const auto everyone = [&](const char* name) {
-      return own(join_gloo(store, name, rank, all_ranks(shape.ranks()),
-                           to_milliseconds(options.patience_seconds)));
+      return join_gloo(store, name, rank, all_ranks(shape.ranks()),
+                       to_milliseconds(options.patience_seconds));
     };
-    world.emplace(everyone("world"));
+    world.emplace(own(everyone("world")));
     const GroupPtr beside = everyone("background");
     beside->gives_up = true;
-    background.emplace(beside);
+    background.emplace(own(beside));
     std::optional<NcclWorld> nccl;
     if (options.device.is_cuda() && shape.ranks() > 1) {
       nccl.emplace(store, rank, shape.ranks(), options.device, silence);
@@ -190,6 +194,16 @@ const Communicator& Mesh::context() const { return *state_->context; }
 const Communicator& Mesh::tensor() const { return *state_->tensor; }
 const Communicator& Mesh::replicas() const { return *state_->replicas; }
 const Communicator& Mesh::all() const { return *state_->all; }
+
+std::vector<std::pair<std::string, double>> Mesh::waited() const {
+  std::vector<std::pair<std::string, double>> all;
+  for (const auto& [name, clock] : state_->waits) all.emplace_back(name, clock->seconds());
+  return all;
+}
+
+void Mesh::measure_streams() const {
+  for (const auto& [name, clock] : state_->waits) clock->measure_streams();
+}
 
 void run_as_threads(const MeshShape& shape, const std::function<void(Mesh&)>& run) {
   const StorePtr store = c10::make_intrusive<c10d::HashStore>();

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <latch>
@@ -120,6 +121,35 @@ TEST(Mesh, WaitsNoLongerThanItIsTold) {
   });
   EXPECT_THAT(told, HasSubstr("rank 0: all_reduce (number 1 of the group 'world'"));
   EXPECT_THAT(told, HasSubstr("no word from rank 1"));
+}
+
+TEST(Mesh, KnowsHowLongEachGroupHasLetItWait) {
+  constexpr std::chrono::milliseconds kLate{200};
+  std::latch waiting(1);
+  std::array<double, 2> data{}, world{};
+  run_as_threads({.data = 2}, [&](Mesh& mesh) {
+    const auto rank = static_cast<size_t>(mesh.rank());
+    const at::Tensor one = at::full({1}, 1.0);
+    mesh.world().all_reduce(one).wait();
+    const auto before = mesh.waited();
+    if (rank == 1) {
+      waiting.wait();
+      std::this_thread::sleep_for(kLate);
+    }
+    Pending pending = mesh.data().all_reduce(one);
+    if (rank == 0) waiting.count_down();
+    pending.wait();
+    const auto after = mesh.waited();
+    ASSERT_EQ(after.size(), 2U);  // the other axes have one rank
+    EXPECT_EQ(after[0].first, "world");
+    EXPECT_EQ(after[1].first, "data");
+    world[rank] = after[0].second - before[0].second;
+    data[rank] = after[1].second - before[1].second;
+  });
+  EXPECT_GT(data[0], 0.1);
+  EXPECT_LT(data[1], data[0]);
+  EXPECT_EQ(world[0], 0);
+  EXPECT_TRUE(Mesh::alone()->waited().empty());
 }
 
 TEST(Mesh, JoinsGpusOverNccl) {

@@ -10,6 +10,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "praxino/parallel/communicator.h"
 #include "praxino/parallel/launch.h"
@@ -85,6 +87,15 @@ class Mesh {
   const Communicator& replicas() const;
   /// All ranks, for tensors where those of the axes live.
   const Communicator& all() const;
+
+  /// Seconds that this rank has stood still so far in waiting for the collectives of each group of
+  /// several ranks but background(), by its name: the host for tensors on the CPU, the stream that
+  /// waits for tensors on a GPU (from the first call of measure_streams() on). What a collective
+  /// costs others, such as the processor time that Gloo's threads take from the step, is not in it;
+  /// the time that a slower rank lets this one wait is.
+  std::vector<std::pair<std::string, double>> waited() const;
+  /// On a GPU: puts two events around every wait from now on.
+  void measure_streams() const;
 
  private:
   std::unique_ptr<State> state_;
