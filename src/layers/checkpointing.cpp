@@ -14,17 +14,28 @@ using torch::autograd::variable_list;
 using Run = std::function<at::Tensor(const at::Tensor&, const at::Tensor&)>;
 
 struct Held : torch::CustomClassHolder {
-  explicit Held(Run r) : run(std::move(r)) {}
+  Held(Run r, CheckpointHooks h) : run(std::move(r)), hooks(std::move(h)) {}
+  void before(Pass pass) const {
+    if (hooks.before) hooks.before(pass);
+  }
+  void after(Pass pass) const {
+    if (hooks.after) hooks.after(pass);
+  }
   Run run;
+  CheckpointHooks hooks;
 };
+using HeldPtr = c10::intrusive_ptr<Held>;
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
-  static at::Tensor forward(AutogradContext* ctx, const Run& run, const at::Tensor& x,
+  static at::Tensor forward(AutogradContext* ctx, const HeldPtr& held, const at::Tensor& x,
                             const at::Tensor& condition) {
-    ctx->saved_data["run"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(run));
+    ctx->saved_data["run"] = c10::IValue::make_capsule(held);
     ctx->save_for_backward({x, condition});
     const at::AutoGradMode off(false);
-    return run(x, condition);
+    held->before(Pass::kForward);
+    at::Tensor output = held->run(x, condition);
+    held->after(Pass::kForward);
+    return output;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto held = c10::static_intrusive_pointer_cast<Held>(ctx->saved_data["run"].toCapsule());
@@ -32,20 +43,24 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
     for (const at::Tensor& saved : ctx->get_saved_variables()) {
       inputs.push_back(saved.detach().requires_grad_(saved.requires_grad()));
     }
+    held->before(Pass::kBackward);
     at::Tensor output;
     {
       const at::AutoGradMode on(true);
       output = held->run(inputs[0], inputs[1]);
     }
     torch::autograd::backward({output}, {grads[0]});  // parameters accumulate here
+    held->after(Pass::kBackward);
     return {at::Tensor(), inputs[0].grad(), inputs[1].grad()};
   }
 };
 
 }  // namespace
 
-at::Tensor checkpointed(Run run, const at::Tensor& x, const at::Tensor& condition) {
-  return Checkpoint::apply(run, x, condition);
+at::Tensor checkpointed(Run run, const at::Tensor& x, const at::Tensor& condition,
+                        CheckpointHooks hooks) {
+  return Checkpoint::apply(c10::make_intrusive<Held>(std::move(run), std::move(hooks)), x,
+                           condition);
 }
 
 }  // namespace praxino

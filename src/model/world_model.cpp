@@ -70,12 +70,18 @@ struct WorldModel::State {
   std::vector<SmallMlp> signal;
   std::vector<ActionEncoder> actions;
   std::vector<Block> blocks;
+  std::vector<int64_t> block_of;  // of each parameter; -1: outside of the blocks
+  std::function<CheckpointHooks(int64_t)> block_hooks;
   Linear head_modulation, head;
   Linear gates;
   AttentionPositions space;  // inside a frame: the same for every frame
 
   int64_t tokens() const { return config.registers + grid.count(); }  // of a frame, registers first
   at::ScalarType compute() const { return options.bf16 ? at::kBFloat16 : at::kFloat; }
+
+  CheckpointHooks hooks_of(size_t block) const {
+    return block_hooks ? block_hooks(static_cast<int64_t>(block)) : CheckpointHooks();
+  }
 
   void build();
   at::Tensor scaled(const at::Tensor& z, const at::Tensor& signal_BT) const;
@@ -107,12 +113,15 @@ void WorldModel::State::build() {
     const BlockShape shape{.attention = attention_shape(config, i, options.clip_frames),
                            .mlp_ratio = config.mlp_ratio,
                            .compute = compute()};
+    block_of.resize(parameters.all().size(), -1);
     blocks.emplace_back(scope.child("blocks." + std::to_string(i)), shape);
+    block_of.resize(parameters.all().size(), i);
   }
   head_modulation = Linear(scope.child("head_modulation"), d, 2 * d, silent);
   head = Linear(scope.child("head"), d, grid.width, silent);
   if (config.temporal_preconditioning)
     gates = Linear(scope.child("gates"), 2 * kGateFeatures, 2, silent);
+  block_of.resize(parameters.all().size(), -1);
   space = positions(AttentionKind::kSpace, {0}, {0});
 }
 
@@ -221,13 +230,14 @@ at::Tensor WorldModel::forward(const at::Tensor& noisy, const at::Tensor& signal
 
   const at::Tensor condition = s.condition(signal, actions);
   at::Tensor x = s.embed(z);
-  for (const Block& block : s.blocks) {
+  for (size_t i = 0; i < s.blocks.size(); ++i) {
+    const Block& block = s.blocks[i];
     const auto run = [&block, own = positions.of(block)](const at::Tensor& in,
                                                          const at::Tensor& c) {
       return block.forward(in, c, own);
     };
     x = s.config.activation_checkpointing && at::GradMode::is_enabled()
-            ? checkpointed(run, x, condition)
+            ? checkpointed(run, x, condition, s.hooks_of(i))
             : run(x, condition);
   }
   at::Tensor prediction = s.predict(x, condition);
@@ -289,6 +299,12 @@ at::Tensor WorldModel::decode(const at::Tensor& noisy, const at::Tensor& signal,
   }
   return prediction;
 }
+
+void WorldModel::tell_blocks(std::function<CheckpointHooks(int64_t)> hooks) {
+  state_->block_hooks = std::move(hooks);
+}
+
+const std::vector<int64_t>& WorldModel::block_of_parameters() const { return state_->block_of; }
 
 Parameters& WorldModel::parameters() { return state_->parameters; }
 const Parameters& WorldModel::parameters() const { return state_->parameters; }

@@ -94,4 +94,26 @@ BucketPlan plan_buckets(std::span<const int64_t> sizes, int64_t ranks, int64_t b
   return plan;
 }
 
+ShardPlan plan_shards(std::span<const ShardedSize> sizes, int64_t units, int64_t ranks) {
+  std::vector<int64_t> reserved;
+  for (const ShardedSize& size : sizes) reserved.push_back(size.reserved);
+  const Packing packing = pack(reserved, ranks);
+  ShardPlan plan{.places = std::vector<BucketPlace>(sizes.size()),
+                 .begins = std::vector<std::vector<int64_t>>(static_cast<size_t>(units))};
+  for (int64_t unit = 0; unit < units; ++unit) {
+    std::vector<int64_t>& begins = plan.begins[static_cast<size_t>(unit)];
+    int64_t used = 0;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      begins.push_back(used);
+      for (size_t i = 0; i < sizes.size(); ++i) {
+        if (sizes[i].unit != unit || packing.slot[i] != static_cast<size_t>(rank)) continue;
+        plan.places[i] = {.bucket = unit, .rank = rank, .offset = used};
+        used += aligned(sizes[i].elements);
+      }
+    }
+    begins.push_back(used);
+  }
+  return plan;
+}
+
 }  // namespace praxino

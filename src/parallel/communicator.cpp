@@ -107,6 +107,18 @@ Pending Communicator::all_reduce(const at::Tensor& values, Reduce how) const {
   });
 }
 
+Pending Communicator::reduce(const at::Tensor& values, int64_t to) const {
+  require(*group_, "reduce", values);
+  if (size() == 1) return {};
+  return start(group_, {.collective = "reduce to", .peer = to, .values = values},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 c10d::ReduceOptions options;
+                 options.rootRank = to;
+                 return backend.reduce(tensors, options);
+               });
+}
+
 Pending Communicator::reduce_scatter(const at::Tensor& out, const at::Tensor& in) const {
   require(*group_, "reduce_scatter", in);
   require(*group_, "reduce_scatter", out);

@@ -54,6 +54,17 @@ TEST_P(Collectives, ReduceScatterGivesEachRankItsSliceOfTheSum) {
   });
 }
 
+TEST_P(Collectives, ReduceGivesOneRankTheSum) {
+  on_ranks(ranks(), [&](const Communicator& group) {
+    for (int64_t to = 0; to < ranks(); ++to) {
+      const at::Tensor values = at::full({5}, static_cast<double>(group.rank() + 1), type());
+      group.reduce(values, to).wait();
+      if (group.rank() != to) continue;
+      EXPECT_EQ(number(values, 4), static_cast<double>(ranks() * (ranks() + 1) / 2));
+    }
+  });
+}
+
 TEST_P(Collectives, AllGatherBringsTheSlicesTogetherInPlace) {
   on_ranks(ranks(), [&](const Communicator& group) {
     const at::Tensor all = at::full({3 * ranks()}, std::nan(""), type());

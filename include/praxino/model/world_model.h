@@ -7,11 +7,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "praxino/config/actions.h"
 #include "praxino/config/run.h"
+#include "praxino/layers/checkpointing.h"
 #include "praxino/layers/parameters.h"
 #include "praxino/layers/token_grid.h"
 
@@ -59,6 +61,13 @@ class WorldModel {
   /// of the past; else the cache is unchanged.
   at::Tensor decode(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions,
                     KeyValueCache& cache, bool append) const;
+
+  /// From now on each training run of block number `block` of a checkpointed model is told to
+  /// hooks(block), for someone who keeps the blocks' weights elsewhere in between. decode() and
+  /// forward() without gradients are not told: then the weights must be there.
+  void tell_blocks(std::function<CheckpointHooks(int64_t block)> hooks);
+  /// The number of the block that each parameter belongs to, -1 for those outside of the blocks.
+  const std::vector<int64_t>& block_of_parameters() const;
 
   Parameters& parameters();
   const Parameters& parameters() const;

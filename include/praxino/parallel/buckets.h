@@ -31,4 +31,21 @@ struct BucketPlan {
 /// bytes of float32.
 BucketPlan plan_buckets(std::span<const int64_t> sizes, int64_t ranks, int64_t bucket_elements);
 
+/// A parameter and the unit that it travels with.
+struct ShardedSize {
+  int64_t unit = 0;
+  int64_t elements = 0;
+  int64_t reserved = 0;  // what it counts for when parameters are shared out
+};
+
+/// Like a BucketPlan, with segments as long as what they hold: for units that are brought together
+/// and dropped by themselves. A rank may hold nothing of a unit.
+struct ShardPlan {
+  std::vector<BucketPlace> places;           // of each parameter; its bucket is its unit
+  std::vector<std::vector<int64_t>> begins;  // of each unit: of every rank's segment, and the end
+};
+
+/// The largest parameter of all units first, always to the rank that has the least so far.
+ShardPlan plan_shards(std::span<const ShardedSize> sizes, int64_t units, int64_t ranks);
+
 }  // namespace praxino

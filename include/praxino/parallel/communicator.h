@@ -52,6 +52,9 @@ class Communicator {
 
   /// Element by element over all ranks, in place: the same bits on every rank.
   Pending all_reduce(const at::Tensor& values, Reduce how = Reduce::kSum) const;
+  /// Rank `to` receives the sum over all ranks, in place; the others' values are undefined after
+  /// it.
+  Pending reduce(const at::Tensor& values, int64_t to) const;
   /// out = this rank's slice of the sum of `in`. REQUIRES: in has size() times out's elements.
   Pending reduce_scatter(const at::Tensor& out, const at::Tensor& in) const;
   /// out = `in` of rank 0, rank 1, ... one after the other; `in` may be this rank's slice of `out`.

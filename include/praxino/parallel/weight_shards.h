@@ -1,0 +1,84 @@
+#pragma once
+// Data parallelism with sharded weights (ZeRO-3: Rajbhandari et al., "ZeRO: Memory Optimizations
+// Toward Training Trillion Parameter Models", SC 2020; FSDP: Zhao et al., VLDB 2023). A parameter
+// lives on the one rank that updates it. The parameters of a unit, a block of the model say, are
+// brought to every rank before the unit runs and dropped after it, in the forward pass and again in
+// the backward pass; its gradients leave for their owners as soon as they are complete.
+//
+// Whole parameters are owned, because Muon must see matrices; what an owner has of a unit travels
+// as one broadcast, so that nothing is padded however many ranks there are. Beside its own part a
+// rank holds two units at most: the one that runs, and the next, which arrives meanwhile.
+//
+// On a GPU all memory is allocated and read on the current stream, and every collective is waited
+// for on it before its memory is read, written or dropped: the caching allocator needs no record of
+// another stream. wait() makes the stream wait, not the host.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "praxino/parallel/communicator.h"
+#include "praxino/parallel/data_parallel.h"
+
+namespace praxino {
+
+/// What is to be sharded, the same on all ranks.
+struct UnitParameters {
+  static constexpr int64_t kResident = -1;
+  std::vector<at::Tensor> values;  // leaves, float32
+  std::vector<int64_t> units;      // of each, numbered in the order of the forward pass; kResident:
+                                   // belongs to none and is on every rank all the time
+};
+
+/// A step: before_backward() before every micro-batch's forward pass, bring() and release() around
+/// each run of a unit, then reduce_gradients(), an update of the owned() weights from their
+/// gradients, gather_weights(), and wait_for_weights() before the next forward pass. All ranks call
+/// the same functions with the same arguments. One call at a time; bring() and release() may come
+/// from the threads of backward().
+class WeightShards {
+ public:
+  /// The values become those of rank 0 of `ranks`. The handles stay valid; those of a unit that is
+  /// not here have their shape and read as NaN. Of the options bucket_bytes means nothing here.
+  WeightShards(UnitParameters parameters, const Communicator& ranks,
+               const DataParallelOptions& options = {});
+  ~WeightShards();
+  WeightShards(const WeightShards&) = delete;
+  WeightShards& operator=(const WeightShards&) = delete;
+
+  /// As those of DataParallel.
+  bool owns(size_t i) const;
+  const std::vector<at::Tensor>& owned() const;
+
+  /// Waits until the unit's weights are here and starts to bring those of the one after it (in the
+  /// backward pass: before it).
+  void bring(int64_t unit, bool backward);
+  /// The unit has run. In the backward pass its parameters' gradients are there: they leave, and
+  /// are added to those of earlier micro-batches where they arrive. What the next run needs at once
+  /// stays: the last unit between the passes, the first one between micro-batches.
+  void release(int64_t unit, bool backward);
+
+  /// Before each micro-batch's forward pass.
+  void before_backward(bool last);
+  /// After the last backward pass: as that of DataParallel. A gradient that came to a unit's
+  /// parameter from outside of its unit is a programming error (c10::Error).
+  void reduce_gradients();
+  /// Starts to bring every rank the resident weights and the first unit's as their owners have them
+  /// now.
+  void gather_weights();
+  void wait_for_weights();
+
+  /// Brings all units until drop_all(): for work that is not told to bring() and release().
+  void bring_all();
+  void drop_all();
+
+  /// Bytes of the masters that this rank keeps.
+  int64_t owned_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace praxino

@@ -1,0 +1,261 @@
+#include "praxino/parallel/weight_shards.h"
+
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "parallel/sample_model.h"
+#include "praxino/parallel/mesh.h"
+
+namespace praxino {
+namespace {
+
+using testing::inputs;
+using testing::normal;
+using testing::relative_error;
+using testing::targets;
+
+constexpr int64_t kRows = 8;   // of a micro-batch over all ranks
+constexpr int64_t kUnits = 3;  // blocks
+constexpr int64_t kOfUnit = 3;
+
+/// A matrix before and one behind three blocks of two matrices and a vector each; the vector of the
+/// last block is used on demand.
+struct Stack {
+  UnitParameters parameters;
+
+  explicit Stack(uint64_t seed = 5) {
+    const auto add = [&](at::IntArrayRef shape, int64_t unit) {
+      parameters.values.push_back(normal(shape, seed++).mul(0.3).requires_grad_());
+      parameters.units.push_back(unit);
+    };
+    add({12, 10}, UnitParameters::kResident);
+    for (int64_t unit = 0; unit < kUnits; ++unit) {
+      add({20, 12}, unit);
+      add({12, 20}, unit);
+      add({12}, unit);
+    }
+    add({3, 12}, UnitParameters::kResident);
+  }
+
+  at::Tensor loss(const at::Tensor& x, const at::Tensor& y, WeightShards* shards = nullptr,
+                  bool use_last_vector = true) const {
+    const auto& p = parameters.values;
+    at::Tensor hidden = at::tanh(at::linear(x, p.front()));
+    for (int64_t unit = 0; unit < kUnits; ++unit) {
+      const auto block = [&p, unit, use_last_vector](const at::Tensor& in, const at::Tensor&) {
+        const auto first = static_cast<size_t>(1 + kOfUnit * unit);
+        const at::Tensor out = at::linear(at::tanh(at::linear(in, p[first])), p[first + 1]) + in;
+        return unit + 1 < kUnits || use_last_vector ? out + p[first + 2] : out;
+      };
+      CheckpointHooks hooks;
+      if (shards != nullptr) {
+        hooks.before = [=](Pass pass) { shards->bring(unit, pass == Pass::kBackward); };
+        hooks.after = [=](Pass pass) { shards->release(unit, pass == Pass::kBackward); };
+      }
+      hidden = checkpointed(block, hidden, hidden.detach(), hooks);
+    }
+    return (at::linear(hidden, p.back()) - y).square().mean();
+  }
+};
+
+std::vector<at::Tensor> single_gradients(int64_t parts) {
+  const Stack model;
+  for (int64_t part = 0; part < parts; ++part) {
+    const at::Tensor loss = model.loss(inputs(part * kRows, kRows), targets(part * kRows, kRows));
+    (loss / static_cast<double>(parts)).backward();
+  }
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& p : model.parameters.values) gradients.push_back(p.grad());
+  return gradients;
+}
+
+struct Case {
+  int64_t ranks = 2;
+  int64_t parts = 1;
+  at::ScalarType type = at::kFloat;
+};
+
+void backward(const Stack& model, WeightShards& shards, const Mesh& mesh, const Case& c) {
+  const int64_t rows = kRows / c.ranks;
+  for (int64_t part = 0; part < c.parts; ++part) {
+    const int64_t begin = part * kRows + mesh.rank() * rows;
+    shards.before_backward(part + 1 == c.parts);
+    (model.loss(inputs(begin, rows), targets(begin, rows), &shards) / static_cast<double>(c.parts))
+        .backward();
+  }
+}
+
+/// Every parameter's gradient, from the rank that owns it, of the second of two equal steps.
+std::vector<at::Tensor> sharded_gradients(const Case& c) {
+  std::vector<at::Tensor> gradients(Stack().parameters.values.size());
+  std::mutex mutex;
+  run_as_threads({.data = c.ranks}, [&](Mesh& mesh) {
+    const Stack model(mesh.first() ? 5 : 99);  // rank 0's weights are the ones that count
+    WeightShards shards(model.parameters, mesh.data(), {.gradients = c.type});
+    for (int step = 0; step < 2; ++step) {
+      backward(model, shards, mesh, c);
+      shards.reduce_gradients();
+      shards.gather_weights();
+      shards.wait_for_weights();
+    }
+    const std::lock_guard lock(mutex);
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      EXPECT_FALSE(model.parameters.values[i].grad().defined());
+      if (!shards.owns(i)) continue;
+      EXPECT_FALSE(gradients[i].defined()) << "parameter " << i << " has two owners";
+      gradients[i] = shards.owned()[i].grad().clone();
+    }
+  });
+  return gradients;
+}
+
+TEST(WeightShards, GradientsAreThoseOfOneProcessWithTheSameGlobalBatch) {
+  for (const Case& c : {Case{}, Case{.ranks = 4}, Case{.parts = 3}, Case{.ranks = 4, .parts = 2},
+                        Case{.ranks = 1, .parts = 2}}) {
+    const std::vector<at::Tensor> want = single_gradients(c.parts);
+    const std::vector<at::Tensor> got = sharded_gradients(c);
+    for (size_t i = 0; i < want.size(); ++i) {
+      ASSERT_TRUE(got[i].defined()) << "nobody owns parameter " << i;
+      EXPECT_LE(relative_error(got[i], want[i]), 1e-6)
+          << "parameter " << i << ", " << c.ranks << " ranks, " << c.parts << " parts";
+    }
+  }
+}
+
+TEST(WeightShards, Bfloat16GradientsAreAsCloseAsTheirTypeAndAddUpInFloat32) {
+  const std::vector<at::Tensor> want = single_gradients(4);
+  const std::vector<at::Tensor> got = sharded_gradients({.parts = 4, .type = at::kBFloat16});
+  double largest = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    EXPECT_EQ(got[i].scalar_type(), at::kFloat);
+    largest = std::max(largest, relative_error(got[i], want[i]));
+  }
+  EXPECT_LE(largest, 3 * 0x1p-8);  // three roundings of half a unit in the last place, doubled
+  EXPECT_GT(largest, 0x1p-13) << "it travelled in float32";
+}
+
+TEST(WeightShards, TwiceTheSameBits) {
+  for (const Case& c : {Case{.parts = 2}, Case{.ranks = 4}}) {
+    const std::vector<at::Tensor> first = sharded_gradients(c), second = sharded_gradients(c);
+    for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(first[i].equal(second[i]));
+  }
+}
+
+TEST(WeightShards, AParameterWithoutAGradientOnSomeRanksCountsAsZeroThere) {
+  run_as_threads({.data = 2}, [](Mesh& mesh) {
+    const Stack model;
+    const size_t vector = kOfUnit * kUnits;
+    WeightShards shards(model.parameters, mesh.data());
+    shards.before_backward(true);
+    model.loss(inputs(0, 4), targets(0, 4), &shards, mesh.first()).backward();
+    shards.reduce_gradients();
+    if (!shards.owns(vector)) return;
+    const Stack alone;
+    alone.loss(inputs(0, 4), targets(0, 4)).backward();
+    const at::Tensor want = alone.parameters.values[vector].grad() / 2;
+    EXPECT_LE(relative_error(shards.owned()[vector].grad(), want), 1e-6);
+  });
+}
+
+bool is_here(const at::Tensor& parameter) { return !parameter.isnan().any().item<bool>(); }
+
+TEST(WeightShards, AUnitIsHereOnlyWhileItRuns) {
+  run_as_threads({.data = 2}, [](Mesh& mesh) {
+    const Stack model;
+    const auto& p = model.parameters.values;
+    const auto here = [&] {
+      std::vector<bool> units;
+      for (size_t i = 1; i + 1 < p.size(); i += kOfUnit) units.push_back(is_here(p[i]));
+      return units;
+    };
+    using Here = std::vector<bool>;
+    WeightShards shards(model.parameters, mesh.data());
+    EXPECT_EQ(here(), (Here{false, false, false}));
+    EXPECT_TRUE(is_here(p.front()) && is_here(p.back()));
+    shards.before_backward(false);
+    shards.bring(0, false);
+    EXPECT_EQ(here(), (Here{true, false, false}));
+    EXPECT_TRUE(p[1].equal(Stack().parameters.values[1]));
+    shards.release(0, false);
+    shards.bring(1, false);
+    EXPECT_EQ(here(), (Here{false, true, false}));
+    shards.release(1, false);
+    shards.bring(2, false);
+    shards.release(2, false);
+    EXPECT_EQ(here(), (Here{false, false, true})) << "the backward pass begins with it";
+    for (const int64_t unit : {2, 1, 0}) {
+      shards.bring(unit, true);
+      shards.release(unit, true);
+    }
+    EXPECT_EQ(here(), (Here{true, false, false})) << "the next micro-batch begins with it";
+    EXPECT_EQ(p[4].sizes(), Stack().parameters.values[4].sizes()) << "their shapes stay";
+    shards.before_backward(true);
+    shards.bring(0, true);
+    shards.release(0, true);
+    EXPECT_EQ(here(), (Here{false, false, false})) << "the weights are about to change";
+    shards.reduce_gradients();
+  });
+}
+
+TEST(WeightShards, ChangedWeightsReachEveryRank) {
+  run_as_threads({.data = 3}, [](Mesh& mesh) {
+    const Stack model, before;
+    const auto& p = model.parameters.values;
+    WeightShards shards(model.parameters, mesh.data());
+    for (int round = 1; round <= 2; ++round) {
+      {
+        const at::NoGradGuard no_grad;
+        for (size_t i = 0; i < p.size(); ++i) {
+          if (shards.owns(i)) shards.owned()[i].add_(static_cast<double>(i) + 1);
+        }
+      }
+      shards.gather_weights();
+      shards.wait_for_weights();
+      shards.bring_all();
+      shards.bring(1, false);
+      shards.release(1, false);
+      for (size_t i = 0; i < p.size(); ++i) {
+        at::Tensor want = before.parameters.values[i].detach();
+        for (int n = 0; n < round; ++n) want = want + static_cast<double>(i + 1);
+        EXPECT_TRUE(p[i].equal(want)) << "parameter " << i << " after " << round;
+      }
+      EXPECT_THROW(shards.gather_weights(), c10::Error);
+      shards.drop_all();
+      EXPECT_FALSE(is_here(p[1]));
+    }
+  });
+}
+
+TEST(WeightShards, RefusesAGradientFromOutsideOfItsUnit) {
+  const auto run = [](Mesh& mesh) {
+    const Stack model;
+    WeightShards shards(model.parameters, mesh.data());
+    shards.before_backward(true);
+    shards.bring_all();
+    model.parameters.values[1].sum().backward();
+    shards.drop_all();
+    shards.reduce_gradients();
+  };
+  EXPECT_THROW(run_as_threads({.data = 2}, run), c10::Error);
+}
+
+TEST(WeightShards, EveryRankKeepsItsShareAndNoMore) {
+  int64_t kept = 0, most = 0, all = 0;
+  std::mutex mutex;
+  run_as_threads({.data = 4}, [&](Mesh& mesh) {
+    const Stack model;
+    const WeightShards shards(model.parameters, mesh.data());
+    const std::lock_guard lock(mutex);
+    kept += shards.owned_bytes();
+    most = std::max(most, shards.owned_bytes());
+  });
+  for (const at::Tensor& p : Stack().parameters.values) all += static_cast<int64_t>(p.nbytes());
+  EXPECT_EQ(kept, all);
+  EXPECT_LT(static_cast<double>(most), 0.32 * static_cast<double>(all));
+}
+
+}  // namespace
+}  // namespace praxino
