@@ -1,22 +1,60 @@
 #include "praxino/layers/attention.h"
 
+#include <ATen/ops/repeat_interleave.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+
 #include "praxino/ops/norm.h"
+#include "praxino/parallel/exchange.h"
 
 namespace praxino {
-Attention::Attention(const ParameterScope& scope, const AttentionShape& shape)
+namespace {
+
+/// The heads of a tensor rank as rows (0) or columns (1): `each` of them to a key/value head.
+LinearOptions of_heads(const AttentionShape& shape, const Communicator& tensor, int64_t dim,
+                       int64_t each) {
+  LinearOptions options;
+  if (tensor.size() > 1) {
+    const int64_t unit = each * shape.head_width();
+    options.slice = slice_of(dim, shape.kv_heads * unit, unit, tensor.size(), tensor.rank());
+  }
+  return options;
+}
+
+LinearOptions silent(LinearOptions options) {
+  options.deviation = 0;
+  return options;
+}
+
+}  // namespace
+
+Attention::Attention(const ParameterScope& scope, const AttentionShape& shape,
+                     const ModelRanks& ranks)
     : shape_(shape),
-      query_(scope.child("query"), shape.width, shape.width),
-      key_(scope.child("key"), shape.width, shape.kv_heads * shape.head_width()),
-      value_(scope.child("value"), shape.width, shape.kv_heads * shape.head_width()),
-      output_(scope.child("output"), shape.width, shape.width, {.deviation = 0}),
+      ranks_(ranks),
+      heads_(shape.heads / shape.kv_heads *
+             share_of(shape.kv_heads, ranks.tensor.size(), ranks.tensor.rank()).count),
+      kv_heads_(share_of(shape.kv_heads, ranks.tensor.size(), ranks.tensor.rank()).count),
+      query_(scope.child("query"), shape.width, shape.width,
+             of_heads(shape, ranks.tensor, 0, shape.heads / shape.kv_heads)),
+      key_(scope.child("key"), shape.width, shape.kv_heads * shape.head_width(),
+           of_heads(shape, ranks.tensor, 0, 1)),
+      value_(scope.child("value"), shape.width, shape.kv_heads * shape.head_width(),
+             of_heads(shape, ranks.tensor, 0, 1)),
+      output_(scope.child("output"), shape.width, shape.width,
+              silent(of_heads(shape, ranks.tensor, 1, shape.heads / shape.kv_heads))),
       query_gain_(scope.ones("query_gain", {shape.head_width()}, ParameterRole::kVector)),
-      key_gain_(scope.ones("key_gain", {shape.head_width()}, ParameterRole::kVector)) {}
+      key_gain_(scope.ones("key_gain", {shape.head_width()}, ParameterRole::kVector)) {
+  TORCH_CHECK(kv_heads_ > 0, "Attention: ", shape.kv_heads, " key/value heads for ",
+              ranks.tensor.size(), " tensor ranks");
+}
 
 Attention::Heads Attention::project(const at::Tensor& x) const {
   const int64_t b = x.size(0), t = x.size(1), n = x.size(2), k = shape_.head_width();
-  return {.q = query_(x).view({b, t, n, shape_.heads, k}),
-          .k = key_(x).view({b, t, n, shape_.kv_heads, k}),
-          .v = value_(x).view({b, t, n, shape_.kv_heads, k})};
+  return {.q = query_(x).view({b, t, n, heads_, k}),
+          .k = key_(x).view({b, t, n, kv_heads_, k}),
+          .v = value_(x).view({b, t, n, kv_heads_, k})};
 }
 
 ops::QkNorm Attention::norm(const AttentionPositions& positions) const {
@@ -30,14 +68,41 @@ at::Tensor Attention::merge(const at::Tensor& attended, const at::Tensor& like) 
   return output_(attended.flatten(-2).to(like.scalar_type()));
 }
 
-at::Tensor Attention::forward(const at::Tensor& x, const AttentionPositions& positions) const {
-  const auto [q, k, v] = project(x);
+// Own frames of all heads -> all frames of some heads, and back.
+at::Tensor Attention::over_frames(Heads heads, const AttentionPositions& positions,
+                                  const std::vector<int64_t>& frames) const {
+  constexpr int64_t kFrames = 1, kHeads = 3;
+  const Communicator& context = ranks_.context;
+  const int64_t each = heads_ / kv_heads_;
+  const bool whole_groups = kv_heads_ >= context.size();
+  if (!whole_groups) {  // a key/value head that several ranks need
+    heads.k = heads.k.repeat_interleave(each, kHeads);
+    heads.v = heads.v.repeat_interleave(each, kHeads);
+  }
+  const std::vector<int64_t> kv = share_counts(whole_groups ? kv_heads_ : heads_, context.size());
+  std::vector<int64_t> queries = kv;
+  if (whole_groups)
+    std::ranges::transform(kv, queries.begin(), [&](int64_t n) { return n * each; });
+  const auto all_frames = [&](const at::Tensor& x, const std::vector<int64_t>& counts) {
+    return switch_pieces(x, kFrames, frames, kHeads, counts, context);
+  };
+  const at::Tensor attended =
+      ops::frame_causal_attention(all_frames(heads.q, queries), all_frames(heads.k, kv),
+                                  all_frames(heads.v, kv), norm(positions), shape_.window);
+  return switch_pieces(attended, kHeads, queries, kFrames, frames, context);
+}
+
+at::Tensor Attention::forward(const at::Tensor& x, const AttentionPositions& positions,
+                              const std::vector<int64_t>& frames) const {
+  const Heads heads = project(x);
+  const auto& [q, k, v] = heads;
   switch (shape_.kind) {
     case AttentionKind::kSpace: return merge(ops::space_attention(q, k, v, norm(positions)), x);
     case AttentionKind::kTime:
       return merge(ops::time_attention(q, k, v, norm(positions), shape_.window), x);
     case AttentionKind::kFrameCausal: break;
   }
+  if (!frames.empty()) return merge(over_frames(heads, positions, frames), x);
   return merge(ops::frame_causal_attention(q, k, v, norm(positions), shape_.window), x);
 }
 

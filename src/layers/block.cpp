@@ -3,49 +3,74 @@
 #include <cmath>
 
 #include "praxino/ops/norm.h"
+#include "praxino/parallel/exchange.h"
 
 namespace praxino {
 namespace {
 
+constexpr int64_t kHiddenUnit = 16;
+
 int64_t hidden_width(int64_t width, double ratio) {
-  return (static_cast<int64_t>(std::ceil(static_cast<double>(width) * ratio * 2.0 / 3.0)) + 15) /
-         16 * 16;
+  return (static_cast<int64_t>(std::ceil(static_cast<double>(width) * ratio * 2.0 / 3.0)) +
+          kHiddenUnit - 1) /
+         kHiddenUnit * kHiddenUnit;
 }
 
 }  // namespace
 
-FeedForward::FeedForward(const ParameterScope& scope, int64_t width, double ratio)
-    : up_(scope.child("up"), width, 2 * hidden_width(width, ratio)),
-      down_(scope.child("down"), hidden_width(width, ratio), width, {.deviation = 0}) {}
+FeedForward::FeedForward(const ParameterScope& scope, int64_t width, double ratio,
+                         const Communicator& tensor)
+    : hidden_(hidden_width(width, ratio)) {
+  LinearOptions up, down{.deviation = 0};
+  if (tensor.size() > 1) {
+    up.slice = slice_of(0, hidden_, kHiddenUnit, tensor.size(), tensor.rank(), /*copies=*/2);
+    down.slice = slice_of(1, hidden_, kHiddenUnit, tensor.size(), tensor.rank());
+  }
+  up_ = Linear(scope.child("up"), width, 2 * hidden_, up);
+  down_ = Linear(scope.child("down"), hidden_, width, down);
+}
 
 at::Tensor FeedForward::forward(const at::Tensor& x) const { return down_(ops::swiglu(up_(x))); }
 
-Block::Block(const ParameterScope& scope, const BlockShape& shape)
+Block::Block(const ParameterScope& scope, const BlockShape& shape, const ModelRanks& ranks)
     : compute_(shape.compute),
+      ranks_(ranks),
       modulation_(scope.child("modulation"), shape.attention.width, 6 * shape.attention.width,
                   {.bias = true, .deviation = 0, .role = ParameterRole::kProjection}),
-      attention_(scope.child("attention"), shape.attention),
-      feed_forward_(scope.child("feed_forward"), shape.attention.width, shape.mlp_ratio) {}
+      attention_(scope.child("attention"), shape.attention, ranks),
+      feed_forward_(scope.child("feed_forward"), shape.attention.width, shape.mlp_ratio,
+                    ranks.tensor) {}
 
 template <class Attend>
-at::Tensor Block::run(const at::Tensor& x, const at::Tensor& condition, Attend attend) const {
+at::Tensor Block::run(const at::Tensor& x, const at::Tensor& condition, const TokenShares& shares,
+                      Attend attend) const {
+  // Norms and residuals see this rank's tokens, matrices all of them: the terms of the tensor ranks
+  // are summed as the tokens are handed back.
+  constexpr int64_t kTokens = 2;
+  const auto all = [&](const at::Tensor& own) {
+    return gather_pieces(own, kTokens, shares.tokens, ranks_.tensor);
+  };
+  const auto own = [&](const at::Tensor& term) {
+    return scatter_sum(term, kTokens, shares.tokens, ranks_.tensor);
+  };
   const std::vector<at::Tensor> m = modulation_(condition).chunk(6, -1);
   // Gates start at one: the zero output matrices already make every branch start at nothing.
   const at::Tensor h = ops::norm_modulate(x, m[0], m[1], compute_);
-  const at::Tensor y = ops::gate_add(x, m[2] + 1, attend(h));
-  return ops::gate_add(y, m[5] + 1,
-                       feed_forward_.forward(ops::norm_modulate(y, m[3], m[4], compute_)));
+  const at::Tensor y = ops::gate_add(x, m[2] + 1, own(attend(all(h))));
+  const at::Tensor g = ops::norm_modulate(y, m[3], m[4], compute_);
+  return ops::gate_add(y, m[5] + 1, own(feed_forward_.forward(all(g))));
 }
 
 at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& condition,
-                          const AttentionPositions& positions) const {
-  return run(x, condition, [&](const at::Tensor& h) { return attention_.forward(h, positions); });
+                          const AttentionPositions& positions, const TokenShares& shares) const {
+  return run(x, condition, shares,
+             [&](const at::Tensor& h) { return attention_.forward(h, positions, shares.frames); });
 }
 
 at::Tensor Block::step(const at::Tensor& x, const at::Tensor& condition,
                        const AttentionPositions& positions, const CachedFrame& frame,
-                       LayerCache& cache) const {
-  return run(x, condition,
+                       LayerCache& cache, const TokenShares& shares) const {
+  return run(x, condition, shares,
              [&](const at::Tensor& h) { return attention_.step(h, positions, frame, cache); });
 }
 

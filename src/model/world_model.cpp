@@ -11,6 +11,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "action_encoder.h"
 #include "praxino/layers/block.h"
@@ -52,10 +53,30 @@ struct KeyValueCache::State {
 struct BlockPositions {
   AttentionPositions space;  // inside a frame
   AttentionPositions video;  // of the kind that sees other frames
-  const AttentionPositions& of(const Block& block) const {
-    return block.attention().shape().kind == AttentionKind::kSpace ? space : video;
+  int64_t tokens = 0;        // of a frame
+
+  AttentionPositions of(const Block& block, const TokenShares& shares) const {
+    switch (block.attention().shape().kind) {
+      case AttentionKind::kSpace: return space;
+      case AttentionKind::kFrameCausal: return video;
+      case AttentionKind::kTime: break;
+    }
+    // Along time every place of a frame has the same angles: those of as many as are here.
+    const int64_t here = std::reduce(shares.tokens.begin(), shares.tokens.end());
+    if (here == tokens) return video;
+    const auto first = [&](const at::Tensor& table) {
+      return table.view({-1, tokens, table.size(-1)}).narrow(1, 0, here).flatten(0, 1);
+    };
+    const auto narrowed = [&](const ops::RopeTable& table) {
+      return ops::RopeTable{.cos = first(table.cos), .sin = first(table.sin)};
+    };
+    return {.queries = narrowed(video.queries), .keys = narrowed(video.keys)};
   }
 };
+
+at::Tensor of_frames(const at::Tensor& values, const Share& frames) {
+  return values.narrow(1, frames.begin, frames.count);
+}
 
 struct WorldModel::State {
   ModelConfig config;
@@ -77,6 +98,12 @@ struct WorldModel::State {
   AttentionPositions space;  // inside a frame: the same for every frame
 
   int64_t tokens() const { return config.registers + grid.count(); }  // of a frame, registers first
+  /// Of some tokens of a frame those of the tokenizer, as it counts them.
+  Share grid_part(const Share& own) const {
+    const int64_t begin = std::max<int64_t>(own.begin - config.registers, 0);
+    return {.begin = begin,
+            .count = std::max<int64_t>(own.end() - config.registers, begin) - begin};
+  }
   at::ScalarType compute() const { return options.bf16 ? at::kBFloat16 : at::kFloat; }
 
   CheckpointHooks hooks_of(size_t block) const {
@@ -85,14 +112,15 @@ struct WorldModel::State {
 
   void build();
   at::Tensor scaled(const at::Tensor& z, const at::Tensor& signal_BT) const;
-  at::Tensor embed(const at::Tensor& z) const;
+  at::Tensor embed(const at::Tensor& z, const Share& frames, const Share& own) const;
+  at::Tensor own_tokens(const at::Tensor& z, const Share& frames, const Share& own) const;
   at::Tensor condition(const at::Tensor& signal_BT, const ActionBatch& batch) const;
   at::Tensor grid_positions(const std::vector<int64_t>& times) const;
   AttentionPositions positions(AttentionKind kind, const std::vector<int64_t>& queries,
                                const std::vector<int64_t>& keys) const;
   BlockPositions block_positions(const std::vector<int64_t>& queries,
                                  const std::vector<int64_t>& keys) const;
-  at::Tensor predict(const at::Tensor& x, const at::Tensor& condition) const;
+  at::Tensor predict(const at::Tensor& x, const at::Tensor& condition, const Share& own) const;
   at::Tensor skip(const at::Tensor& z, const at::Tensor& signal, const at::Tensor& previous_z,
                   const at::Tensor& previous_signal) const;
 };
@@ -114,7 +142,7 @@ void WorldModel::State::build() {
                            .mlp_ratio = config.mlp_ratio,
                            .compute = compute()};
     block_of.resize(parameters.all().size(), -1);
-    blocks.emplace_back(scope.child("blocks." + std::to_string(i)), shape);
+    blocks.emplace_back(scope.child("blocks." + std::to_string(i)), shape, options.ranks);
     block_of.resize(parameters.all().size(), i);
   }
   head_modulation = Linear(scope.child("head_modulation"), d, 2 * d, silent);
@@ -134,11 +162,23 @@ at::Tensor WorldModel::State::scaled(const at::Tensor& z, const at::Tensor& sign
   return z * (power / (tau * power + (1 - tau).square()));
 }
 
-// B T N D of the tokenizer -> B T (R + N) width
-at::Tensor WorldModel::State::embed(const at::Tensor& z) const {
-  const at::Tensor x = input(z) + places;
-  if (!registers.defined()) return x;
-  return at::cat({registers.expand({z.size(0), z.size(1), config.registers, config.width}), x}, 2);
+// Those of B T N D of the tokenizer among the tokens `own` of `frames`: registers are no tokens of
+// the tokenizer.
+at::Tensor WorldModel::State::own_tokens(const at::Tensor& z, const Share& frames,
+                                         const Share& own) const {
+  const Share kept = grid_part(own);
+  return z.narrow(1, frames.begin, frames.count).narrow(2, kept.begin, kept.count);
+}
+
+// B T N D of the tokenizer -> the tokens `own` of `frames`, of T (R + N): B T n width
+at::Tensor WorldModel::State::embed(const at::Tensor& z, const Share& frames,
+                                    const Share& own) const {
+  const Share kept = grid_part(own);
+  const at::Tensor x = input(own_tokens(z, frames, own)) + places.narrow(0, kept.begin, kept.count);
+  const int64_t held = own.count - kept.count;  // registers, which come first
+  if (held == 0) return x;
+  const at::Tensor first = registers.narrow(0, own.begin, held);
+  return at::cat({first.expand({x.size(0), x.size(1), held, config.width}), x}, 2);
 }
 
 at::Tensor WorldModel::State::condition(const at::Tensor& signal_BT,
@@ -185,14 +225,16 @@ BlockPositions WorldModel::State::block_positions(const std::vector<int64_t>& qu
                                                   const std::vector<int64_t>& keys) const {
   const AttentionKind across =
       config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
-  return {.space = space, .video = positions(across, queries, keys)};
+  return {.space = space, .video = positions(across, queries, keys), .tokens = tokens()};
 }
 
-// Drops the registers and leaves the blocks: B T (R + N) width -> B T N D of the tokenizer.
-at::Tensor WorldModel::State::predict(const at::Tensor& x, const at::Tensor& condition) const {
-  const at::Tensor own = x.narrow(2, config.registers, grid.count());
+// Drops the registers and leaves the blocks: B T n width of the tokens `own` -> B T n D of the
+// tokenizer's.
+at::Tensor WorldModel::State::predict(const at::Tensor& x, const at::Tensor& condition,
+                                      const Share& own) const {
+  const int64_t kept = grid_part(own).count;
   const std::vector<at::Tensor> m = head_modulation(condition).chunk(2, -1);
-  return head(ops::norm_modulate(own, m[0], m[1], at::kFloat));
+  return head(ops::norm_modulate(x.narrow(2, own.count - kept, kept), m[0], m[1], at::kFloat));
 }
 
 // Temporal preconditioning: what can be said without a network, a * z + b * previous frame, with
@@ -227,27 +269,37 @@ at::Tensor WorldModel::forward(const at::Tensor& noisy, const at::Tensor& signal
   std::vector<int64_t> times(static_cast<size_t>(t));
   for (int64_t i = 0; i < t; ++i) times[static_cast<size_t>(i)] = i;
   const BlockPositions positions = s.block_positions(times, times);
+  const SharedClip clip(s.options.ranks, t, s.tokens());
 
   const at::Tensor condition = s.condition(signal, actions);
-  at::Tensor x = s.embed(z);
+  bool along_time = false;
+  at::Tensor x = s.embed(z, clip.frames(along_time), clip.tokens(along_time));
   for (size_t i = 0; i < s.blocks.size(); ++i) {
     const Block& block = s.blocks[i];
-    const auto run = [&block, own = positions.of(block)](const at::Tensor& in,
-                                                         const at::Tensor& c) {
-      return block.forward(in, c, own);
+    const bool turned = block.attention().shape().kind == AttentionKind::kTime;
+    if (turned != along_time) x = clip.turn(x, turned);
+    along_time = turned;
+    const TokenShares shares = clip.shares(along_time);
+    const auto run = [&block, shares, own = positions.of(block, shares)](const at::Tensor& in,
+                                                                         const at::Tensor& c) {
+      return block.forward(in, c, own, shares);
     };
+    const at::Tensor c = of_frames(condition, clip.frames(along_time));
     x = s.config.activation_checkpointing && at::GradMode::is_enabled()
-            ? checkpointed(run, x, condition, s.hooks_of(i))
-            : run(x, condition);
+            ? checkpointed(run, x, c, s.hooks_of(i))
+            : run(x, c);
   }
-  at::Tensor prediction = s.predict(x, condition);
+  const Share frames = clip.frames(along_time), own = clip.tokens(along_time);
+  at::Tensor prediction = s.predict(x, of_frames(condition, frames), own);
   if (s.config.temporal_preconditioning) {
     const auto shifted = [](const at::Tensor& v) {  // frame t sees t - 1; before the first: nothing
       return at::cat({v.new_zeros(v.narrow(1, 0, 1).sizes()), v.narrow(1, 0, v.size(1) - 1)}, 1);
     };
-    prediction = prediction + s.skip(z, signal, shifted(z), shifted(signal));
+    prediction = prediction + s.skip(s.own_tokens(z, frames, own), of_frames(signal, frames),
+                                     s.own_tokens(shifted(z), frames, own),
+                                     of_frames(shifted(signal), frames));
   }
-  return prediction;
+  return clip.collect(prediction, along_time, s.config.registers);
 }
 
 std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t window) const {
@@ -260,9 +312,9 @@ std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t win
     const AttentionShape& shape = block.attention().shape();
     LayerCache layer;
     if (shape.kind != AttentionKind::kSpace) {
-      layer.keys = at::zeros(
-          {batch, cache->slots.capacity(), s.tokens(), shape.kv_heads, shape.head_width()},
-          options);
+      layer.keys = at::zeros({batch, cache->slots.capacity(), s.tokens(),
+                              block.attention().own_kv_heads(), shape.head_width()},
+                             options);
       layer.values = at::zeros(layer.keys.sizes(), options);
     }
     cache->layers.push_back(std::move(layer));
@@ -283,15 +335,23 @@ at::Tensor WorldModel::decode(const at::Tensor& noisy, const at::Tensor& signal,
   const BlockPositions positions =
       s.block_positions({order[static_cast<size_t>(frame.slot)]}, order);
 
+  // One frame is not split: context ranks do the same work.
+  const SharedClip clip(s.options.ranks, 1, s.tokens(), /*split_frames=*/false);
+  const Share frames = clip.frames(false), own = clip.tokens(false);
+  const TokenShares shares = clip.shares(false);
   const at::Tensor condition = s.condition(signal, actions);
-  at::Tensor x = s.embed(z);
+  at::Tensor x = s.embed(z, frames, own);
   for (size_t i = 0; i < s.blocks.size(); ++i) {
-    x = s.blocks[i].step(x, condition, positions.of(s.blocks[i]), frame, past.layers[i]);
+    x = s.blocks[i].step(x, condition, positions.of(s.blocks[i], shares), frame, past.layers[i],
+                         shares);
   }
-  at::Tensor prediction = s.predict(x, condition);
+  at::Tensor prediction = s.predict(x, condition, own);
   if (s.config.temporal_preconditioning) {
-    prediction = prediction + s.skip(z, signal, past.previous_z, past.previous_signal);
+    prediction =
+        prediction + s.skip(s.own_tokens(z, frames, own), signal,
+                            s.own_tokens(past.previous_z, frames, own), past.previous_signal);
   }
+  prediction = clip.collect(prediction, false, s.config.registers);
   if (append) {
     past.previous_z.copy_(z);
     past.previous_signal.copy_(signal);

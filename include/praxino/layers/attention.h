@@ -8,6 +8,7 @@
 
 #include "praxino/layers/cache.h"
 #include "praxino/layers/linear.h"
+#include "praxino/layers/ranks.h"
 #include "praxino/ops/attention.h"
 #include "praxino/ops/rope.h"
 
@@ -37,16 +38,23 @@ struct CachedFrame {
   int64_t used = 0;
 };
 
-/// Thread-safe for inference.
+/// Thread-safe for inference. Where several tensor ranks share it each has some of the heads, whole
+/// groups of those that share a key/value head, and the result is this rank's term of a sum.
 class Attention {
  public:
-  Attention(const ParameterScope& scope, const AttentionShape& shape);
-  /// x: B T N D (normalized and modulated) -> B T N D in x's dtype.
-  at::Tensor forward(const at::Tensor& x, const AttentionPositions& positions) const;
+  /// REQUIRES: as many key/value heads as tensor ranks, and as many heads of a
+  /// rank as context ranks (c10::Error).
+  Attention(const ParameterScope& scope, const AttentionShape& shape, const ModelRanks& ranks = {});
+  /// x: B T N D (normalized and modulated) -> B T N D in x's dtype. `frames` of each context rank
+  /// where they are split: positions are then those of all frames, and kFrameCausal exchanges heads
+  /// for frames.
+  at::Tensor forward(const at::Tensor& x, const AttentionPositions& positions,
+                     const std::vector<int64_t>& frames = {}) const;
   /// x: B 1 N D. Time and frame-causal kinds write into `cache`; kSpace ignores it.
   at::Tensor step(const at::Tensor& x, const AttentionPositions& positions,
                   const CachedFrame& frame, LayerCache& cache) const;
-  const AttentionShape& shape() const { return shape_; }
+  const AttentionShape& shape() const { return shape_; }  // of the model, over all ranks
+  int64_t own_kv_heads() const { return kv_heads_; }
 
  private:
   struct Heads {
@@ -55,8 +63,12 @@ class Attention {
   Heads project(const at::Tensor& x) const;
   ops::QkNorm norm(const AttentionPositions& positions) const;
   at::Tensor merge(const at::Tensor& attended, const at::Tensor& like) const;
+  at::Tensor over_frames(Heads heads, const AttentionPositions& positions,
+                         const std::vector<int64_t>& frames) const;
 
   AttentionShape shape_;
+  ModelRanks ranks_;
+  int64_t heads_, kv_heads_;  // of this rank
   Linear query_, key_, value_, output_;
   at::Tensor query_gain_, key_gain_;
 };

@@ -13,11 +13,15 @@ namespace praxino {
 /// to 16, so that it costs what a plain feed-forward of that ratio costs.
 class FeedForward {
  public:
-  FeedForward(const ParameterScope& scope, int64_t width, double ratio);
+  /// Where several tensor ranks share it each has a part of the hidden width, and the result is
+  /// this rank's term of a sum.
+  FeedForward(const ParameterScope& scope, int64_t width, double ratio,
+              const Communicator& tensor = {});
   at::Tensor forward(const at::Tensor& x) const;
-  int64_t hidden() const { return down_.weight.size(1); }
+  int64_t hidden() const { return hidden_; }  // over all ranks
 
  private:
+  int64_t hidden_;
   Linear up_, down_;
 };
 
@@ -28,22 +32,26 @@ struct BlockShape {
 };
 
 /// Thread-safe for inference. x: B T N D float32; condition: B T D float32 (after its activation).
+/// Where several ranks share the tokens, `shares` says how, x and the condition are of this rank's
+/// frames and tokens, and the positions are of all.
 class Block {
  public:
-  Block(const ParameterScope& scope, const BlockShape& shape);
+  Block(const ParameterScope& scope, const BlockShape& shape, const ModelRanks& ranks = {});
   at::Tensor forward(const at::Tensor& x, const at::Tensor& condition,
-                     const AttentionPositions& positions) const;
+                     const AttentionPositions& positions, const TokenShares& shares = {}) const;
   at::Tensor step(const at::Tensor& x, const at::Tensor& condition,
-                  const AttentionPositions& positions, const CachedFrame& frame,
-                  LayerCache& cache) const;
+                  const AttentionPositions& positions, const CachedFrame& frame, LayerCache& cache,
+                  const TokenShares& shares = {}) const;
   const Attention& attention() const { return attention_; }
   const FeedForward& feed_forward() const { return feed_forward_; }
 
  private:
   template <class Attend>
-  at::Tensor run(const at::Tensor& x, const at::Tensor& condition, Attend attend) const;
+  at::Tensor run(const at::Tensor& x, const at::Tensor& condition, const TokenShares& shares,
+                 Attend attend) const;
 
   at::ScalarType compute_;
+  ModelRanks ranks_;
   Linear modulation_;
   Attention attention_;
   FeedForward feed_forward_;

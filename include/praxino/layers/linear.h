@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string_view>
 
 #include "praxino/layers/parameters.h"
@@ -13,9 +14,10 @@ struct LinearOptions {
   bool bias = false;
   double deviation = -1;  // of the initial weights; below 0: 1 / sqrt(in)
   ParameterRole role = ParameterRole::kMatrix;
+  std::optional<Slice> slice = {};  // of the weight: rows (outputs) or columns (inputs)
 };
 
-/// Thread-safe for inference. weight: out in.
+/// Thread-safe for inference. weight: out in, or a slice of it; with a bias it is never sliced.
 struct Linear {
   at::Tensor weight;
   at::Tensor bias;

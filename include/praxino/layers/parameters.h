@@ -9,9 +9,12 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "praxino/layers/slice.h"
 
 namespace praxino {
 
@@ -26,6 +29,7 @@ struct Parameter {
   std::string name;  // module path: "blocks.0.attention.query.weight"
   at::Tensor value;  // leaf, requires_grad, float32 (the master)
   ParameterRole role = ParameterRole::kMatrix;
+  std::optional<Slice> slice = {};  // which part of the model's tensor `value` is; none: all of it
 };
 
 /// All parameters of a model, in order of use. Handles stay valid: values are only ever changed in
@@ -34,10 +38,11 @@ class Parameters {
  public:
   /// Adds and returns the handle. Takes over the memory of `initial` (float32, any device): do not
   /// use it elsewhere. A name twice is a programming error (c10::Error).
-  at::Tensor add(std::string name, at::Tensor initial, ParameterRole role);
+  at::Tensor add(std::string name, at::Tensor initial, ParameterRole role,
+                 std::optional<Slice> slice = {});
   const std::vector<Parameter>& all() const { return all_; }
   const Parameter* find(std::string_view name) const;
-  int64_t count() const;  // elements in all
+  int64_t count() const;  // elements of the model: of whole tensors where this rank holds parts
   std::vector<at::Tensor> values() const;
 
  private:
@@ -53,13 +58,17 @@ class ParameterScope {
   ParameterScope(Parameters& parameters, at::Generator generator, at::Device device,
                  std::string prefix = {});
   ParameterScope child(std::string_view name) const;  // prefix + name + "."
-  at::Tensor zeros(std::string_view name, at::IntArrayRef shape, ParameterRole role) const;
+  /// With a slice: this rank's part of a tensor of `shape`, whose values do not depend on how many
+  /// ranks share it.
+  at::Tensor zeros(std::string_view name, at::IntArrayRef shape, ParameterRole role,
+                   const std::optional<Slice>& slice = {}) const;
   at::Tensor ones(std::string_view name, at::IntArrayRef shape, ParameterRole role) const;
   at::Tensor normal(std::string_view name, at::IntArrayRef shape, double deviation,
-                    ParameterRole role) const;
+                    ParameterRole role, const std::optional<Slice>& slice = {}) const;
 
  private:
-  at::Tensor add(std::string_view name, const at::Tensor& on_host, ParameterRole role) const;
+  at::Tensor add(std::string_view name, const at::Tensor& on_host, ParameterRole role,
+                 const std::optional<Slice>& slice = {}) const;
   at::TensorOptions host() const;  // where values are drawn
   Parameters* parameters_;         // borrowed
   at::Generator generator_;

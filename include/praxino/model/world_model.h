@@ -15,6 +15,7 @@
 #include "praxino/config/run.h"
 #include "praxino/layers/checkpointing.h"
 #include "praxino/layers/parameters.h"
+#include "praxino/layers/ranks.h"
 #include "praxino/layers/token_grid.h"
 
 namespace praxino {
@@ -36,10 +37,13 @@ struct WorldModelOptions {
   bool bf16 = false;         // matrix products in bfloat16 with float32 accumulation
   int64_t clip_frames = 16;  // the default window
   uint64_t seed = 1;         // of the initial weights
+  ModelRanks ranks = {};     // that share the model; each calls everything with the same arguments
 };
 
-/// Not thread-safe while training; decode() of different caches may run in parallel under inference
-/// mode.
+/// Where several ranks share it (layers/ranks.h), each has the same inputs and gets the same whole
+/// results, and holds a part of the parameters, activations and gradients: a parameter's gradient
+/// is the sum over the ranks that hold it. Not thread-safe while training; decode() of different
+/// caches may run in parallel under inference mode.
 class WorldModel {
  public:
   WorldModel(const ModelConfig& config, const TokenGrid& grid, std::vector<ActionField> fields,
