@@ -10,6 +10,7 @@
 #include "praxino/base/signals.h"
 #include "praxino/config/load.h"
 #include "praxino/eval/evaluate.h"
+#include "praxino/ops/step_graph.h"
 
 namespace praxino {
 namespace {
@@ -83,7 +84,12 @@ void add_eval_command(CLI::App& app, int&) {
                    "1 - tau of the frames that a rollout continues")
       ->check(CLI::Range(0.0, 0.9))
       ->option_text("X");
-  command->callback([arguments] { run_eval(*arguments); });
+  command->callback([arguments] {
+#if defined(PRAXINO_CUDA)
+    ops::use_cuda_graphs();
+#endif
+    run_eval(*arguments);
+  });
 }
 
 }  // namespace praxino

@@ -14,6 +14,7 @@
 #include "praxino/base/progress.h"
 #include "praxino/base/signals.h"
 #include "praxino/data/actions.h"
+#include "praxino/ops/step_graph.h"
 #include "praxino/rollout/clips.h"
 #include "praxino/rollout/script.h"
 #include "praxino/rollout/session.h"
@@ -113,11 +114,17 @@ void run_rollout(const RolloutArguments& arguments) {
   const int64_t frames = plan.actions.values.size(1) - plan.context;
   Session session(world, 1, arguments.session);
   at::Tensor dream;
+  const double begin = monotonic_seconds();
   {
     Progress progress("imagining", frames);
     dream = roll_out(session, plan.clip.frames, plan.actions, plan.context,
                      [&](int64_t done) { progress.update(done); });
   }
+  const double seconds = monotonic_seconds() - begin;
+  log::info(
+      "{} frames in {:.2f} s, {:.1f} a second{}", frames, seconds,
+      static_cast<double>(frames) / seconds,
+      session.replays() > 0 ? fmt::format(", {} replays of a CUDA graph", session.replays()) : "");
   RolloutPictures pictures{.title = fmt::format("{}, step {}", plan.clip.names.front(), world.step),
                            .truth = {},
                            .dream = dream[0],
@@ -173,9 +180,17 @@ void add_rollout_command(CLI::App& app, int&) {
       ->option_text("N");
   command->add_option("--seed", arguments->session.seed, "of the noise: same seed, same frames")
       ->option_text("SEED");
+  command->add_flag("--cuda-graphs,!--no-cuda-graphs", arguments->session.cuda_graphs,
+                    "on a GPU, record the model's work for a frame once and replay it (default: "
+                    "run.cuda_graphs)");
   command->add_option("--out", arguments->out, "folder for the results (default: RUN_DIR/samples)")
       ->option_text("DIR");
-  command->callback([arguments] { run_rollout(*arguments); });
+  command->callback([arguments] {
+#if defined(PRAXINO_CUDA)
+    ops::use_cuda_graphs();
+#endif
+    run_rollout(*arguments);
+  });
 }
 
 }  // namespace praxino

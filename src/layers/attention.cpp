@@ -113,8 +113,11 @@ at::Tensor Attention::step(const at::Tensor& x, const AttentionPositions& positi
   const at::Tensor ones = positions.queries.cos.new_ones(positions.queries.cos.sizes());
   const at::Tensor unrotated =
       ops::norm_rotate(heads.k.squeeze(1), key_gain_, ones, ones.new_zeros(ones.sizes()));
-  cache.keys.select(1, frame.slot).copy_(unrotated);
-  cache.values.select(1, frame.slot).copy_(heads.v.squeeze(1));
+  const auto remember = [&frame](const at::Tensor& slots, const at::Tensor& now) {
+    at::Tensor(slots).index_copy_(1, frame.slot, now.to(slots.scalar_type()));
+  };
+  remember(cache.keys, unrotated.unsqueeze(1));
+  remember(cache.values, heads.v);
   const at::Tensor k = cache.keys.narrow(1, 0, frame.used);
   const at::Tensor v = cache.values.narrow(1, 0, frame.used);
   return merge(shape_.kind == AttentionKind::kTime

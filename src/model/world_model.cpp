@@ -47,6 +47,8 @@ struct KeyValueCache::State {
   std::vector<LayerCache> layers;  // undefined tensors for space layers
   at::Tensor previous_z;           // B 1 N D
   at::Tensor previous_signal;      // B 1
+  CachePlace place;                // of frame number `placed`
+  int64_t placed = -1;
 };
 
 /// The positions that each kind of block sees.
@@ -115,11 +117,9 @@ struct WorldModel::State {
   at::Tensor embed(const at::Tensor& z, const Share& frames, const Share& own) const;
   at::Tensor own_tokens(const at::Tensor& z, const Share& frames, const Share& own) const;
   at::Tensor condition(const at::Tensor& signal_BT, const ActionBatch& batch) const;
-  at::Tensor grid_positions(const std::vector<int64_t>& times) const;
-  AttentionPositions positions(AttentionKind kind, const std::vector<int64_t>& queries,
-                               const std::vector<int64_t>& keys) const;
-  BlockPositions block_positions(const std::vector<int64_t>& queries,
-                                 const std::vector<int64_t>& keys) const;
+  ops::RopeTable positions(AttentionKind kind, const at::Tensor& times) const;
+  BlockPositions block_positions(const at::Tensor& queries, const at::Tensor& keys) const;
+  at::Tensor counted(int64_t frames) const;
   at::Tensor predict(const at::Tensor& x, const at::Tensor& condition, const Share& own) const;
   at::Tensor skip(const at::Tensor& z, const at::Tensor& signal, const at::Tensor& previous_z,
                   const at::Tensor& previous_signal) const;
@@ -150,7 +150,8 @@ void WorldModel::State::build() {
   if (config.temporal_preconditioning)
     gates = Linear(scope.child("gates"), 2 * kGateFeatures, 2, silent);
   block_of.resize(parameters.all().size(), -1);
-  space = positions(AttentionKind::kSpace, {0}, {0});
+  const ops::RopeTable inside = positions(AttentionKind::kSpace, counted(1));
+  space = {.queries = inside, .keys = inside};
 }
 
 // The best linear estimate of x from z = (1 - tau) noise + tau x, for x of deviation
@@ -187,45 +188,37 @@ at::Tensor WorldModel::State::condition(const at::Tensor& signal_BT,
                   actions.front().forward(batch.values, batch.known));
 }
 
-// (time, row, column) of every token of frames at `times`: (T (R + N)) 3. Registers sit at the
-// picture's middle.
-at::Tensor WorldModel::State::grid_positions(const std::vector<int64_t>& times) const {
-  const auto floats = at::TensorOptions().dtype(at::kFloat).device(options.device);
+// 0, 1, .. frames - 1, counted on the device.
+at::Tensor WorldModel::State::counted(int64_t frames) const {
+  return at::arange(frames, at::TensorOptions().dtype(at::kFloat).device(options.device));
+}
+
+// Rotary angles of every token of frames at `times` (T): (T (R + N)) K / 2. Registers sit at the
+// picture's middle. Nothing is uploaded: a step that uploads nothing can be recorded.
+ops::RopeTable WorldModel::State::positions(AttentionKind kind, const at::Tensor& times) const {
   // In integers: a GPU's floating division by a whole number may fall one below it.
-  const at::Tensor index = at::arange(grid.count(), floats.dtype(at::kLong));
+  const at::Tensor index = at::arange(grid.count(), times.options().dtype(at::kLong));
   const at::Tensor row = index.div(grid.columns, "floor");
   at::Tensor place = at::stack({row, index - row * grid.columns}, 1).to(at::kFloat);
   if (config.registers > 0)
     place = at::cat({place.mean(0, true).expand({config.registers, 2}), place}, 0);
-  const int64_t t = static_cast<int64_t>(times.size());
-  // Counted on the device where it can be: a step that uploads nothing can be recorded.
-  const bool counted = std::ranges::adjacent_find(
-                           times, [](int64_t a, int64_t b) { return b != a + 1; }) == times.end();
-  const at::Tensor each = counted && t > 0
-                              ? at::arange(times.front(), times.front() + t, floats)
-                              : ops::upload(at::tensor(times, at::kFloat), options.device);
-  const at::Tensor time = each.unsqueeze(1).expand({t, tokens()}).reshape({-1, 1});
-  return at::cat({time, place.repeat({t, 1})}, 1);
-}
-
-AttentionPositions WorldModel::State::positions(AttentionKind kind,
-                                                const std::vector<int64_t>& queries,
-                                                const std::vector<int64_t>& keys) const {
-  const int64_t k = config.width / config.heads;
+  const int64_t t = times.size(0), k = config.width / config.heads;
+  const at::Tensor time = times.unsqueeze(1).expand({t, tokens()}).reshape({-1, 1});
   const ops::RopeSplit split = kind == AttentionKind::kSpace  ? ops::rope_split_space(k)
                                : kind == AttentionKind::kTime ? ops::rope_split_time(k)
                                                               : ops::rope_split_video(k);
-  const ops::RopeTable q = ops::rope_table(grid_positions(queries), split, config.rope_base);
-  return {
-      .queries = q,
-      .keys = queries == keys ? q : ops::rope_table(grid_positions(keys), split, config.rope_base)};
+  return ops::rope_table(at::cat({time, place.repeat({t, 1})}, 1), split, config.rope_base);
 }
 
-BlockPositions WorldModel::State::block_positions(const std::vector<int64_t>& queries,
-                                                  const std::vector<int64_t>& keys) const {
+// Times of queries and of keys; the same tensor where they are the same.
+BlockPositions WorldModel::State::block_positions(const at::Tensor& queries,
+                                                  const at::Tensor& keys) const {
   const AttentionKind across =
       config.attention == "frame_causal" ? AttentionKind::kFrameCausal : AttentionKind::kTime;
-  return {.space = space, .video = positions(across, queries, keys), .tokens = tokens()};
+  const ops::RopeTable q = positions(across, queries);
+  return {.space = space,
+          .video = {.queries = q, .keys = queries.is_same(keys) ? q : positions(across, keys)},
+          .tokens = tokens()};
 }
 
 // Drops the registers and leaves the blocks: B T n width of the tokens `own` -> B T n D of the
@@ -265,11 +258,9 @@ at::Tensor WorldModel::forward(const at::Tensor& noisy, const at::Tensor& signal
                                const ActionBatch& actions) const {
   const State& s = *state_;
   const at::Tensor z = s.scaled(noisy, signal);
-  const int64_t t = z.size(1);
-  std::vector<int64_t> times(static_cast<size_t>(t));
-  for (int64_t i = 0; i < t; ++i) times[static_cast<size_t>(i)] = i;
+  const at::Tensor times = s.counted(z.size(1));
   const BlockPositions positions = s.block_positions(times, times);
-  const SharedClip clip(s.options.ranks, t, s.tokens());
+  const SharedClip clip(s.options.ranks, z.size(1), s.tokens());
 
   const at::Tensor condition = s.condition(signal, actions);
   bool along_time = false;
@@ -324,16 +315,30 @@ std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t win
   return std::make_unique<KeyValueCache>(std::move(cache));
 }
 
-at::Tensor WorldModel::decode(const at::Tensor& noisy, const at::Tensor& signal,
-                              const ActionBatch& actions, KeyValueCache& cache, bool append) const {
+CachePlace WorldModel::place(KeyValueCache& cache) const {
+  KeyValueCache::State& past = cache.state();
+  if (past.placed == past.frames) return past.place;
+  const std::vector<int64_t> order = past.slots.order(past.frames);
+  const int64_t slot = past.slots.slot(past.frames);
+  std::vector<int64_t> times = {order[static_cast<size_t>(slot)]};
+  times.insert(times.end(), order.begin(), order.end());
+  const at::Device device = state_->options.device;
+  past.place = {.slot = ops::upload(at::tensor({slot}, at::kLong), device),
+                .times = ops::upload(at::tensor(times, at::kFloat), device)};
+  past.placed = past.frames;
+  return past.place;
+}
+
+at::Tensor WorldModel::decode_at(const at::Tensor& noisy, const at::Tensor& signal,
+                                 const ActionBatch& actions, const CachePlace& place,
+                                 KeyValueCache& cache) const {
   const State& s = *state_;
   const at::Tensor z = s.scaled(noisy, signal);
   KeyValueCache::State& past = cache.state();
-  const std::vector<int64_t> order = past.slots.order(past.frames);
-  const CachedFrame frame{.slot = past.slots.slot(past.frames),
-                          .used = past.slots.used(past.frames)};
+  const int64_t used = place.times.size(0) - 1;
+  const CachedFrame frame{.slot = place.slot, .used = used};
   const BlockPositions positions =
-      s.block_positions({order[static_cast<size_t>(frame.slot)]}, order);
+      s.block_positions(place.times.narrow(0, 0, 1), place.times.narrow(0, 1, used));
 
   // One frame is not split: context ranks do the same work.
   const SharedClip clip(s.options.ranks, 1, s.tokens(), /*split_frames=*/false);
@@ -351,12 +356,20 @@ at::Tensor WorldModel::decode(const at::Tensor& noisy, const at::Tensor& signal,
         prediction + s.skip(s.own_tokens(z, frames, own), signal,
                             s.own_tokens(past.previous_z, frames, own), past.previous_signal);
   }
-  prediction = clip.collect(prediction, false, s.config.registers);
-  if (append) {
-    past.previous_z.copy_(z);
-    past.previous_signal.copy_(signal);
-    ++past.frames;
-  }
+  return clip.collect(prediction, false, s.config.registers);
+}
+
+void WorldModel::append(const at::Tensor& z, const at::Tensor& signal, KeyValueCache& cache) const {
+  KeyValueCache::State& past = cache.state();
+  past.previous_z.copy_(state_->scaled(z, signal));
+  past.previous_signal.copy_(signal);
+  ++past.frames;
+}
+
+at::Tensor WorldModel::decode(const at::Tensor& z, const at::Tensor& signal,
+                              const ActionBatch& actions, KeyValueCache& cache, bool append) const {
+  const at::Tensor prediction = decode_at(z, signal, actions, place(cache), cache);
+  if (append) this->append(z, signal, cache);
   return prediction;
 }
 
@@ -369,6 +382,7 @@ const std::vector<int64_t>& WorldModel::block_of_parameters() const { return sta
 Parameters& WorldModel::parameters() { return state_->parameters; }
 const Parameters& WorldModel::parameters() const { return state_->parameters; }
 const TokenGrid& WorldModel::grid() const { return state_->grid; }
+bool WorldModel::shared() const { return state_->options.ranks.several(); }
 const std::vector<ActionField>& WorldModel::fields() const { return state_->fields; }
 
 double WorldModel::forward_flops(int64_t frames) const {
@@ -398,6 +412,10 @@ KeyValueCache::KeyValueCache(std::unique_ptr<State> state) : state_(std::move(st
 KeyValueCache::~KeyValueCache() = default;
 
 int64_t KeyValueCache::frames_seen() const { return state_->frames; }
+
+bool KeyValueCache::full() const {
+  return state_->slots.used(state_->frames) == state_->slots.capacity();
+}
 
 int64_t KeyValueCache::bytes() const {
   int64_t total =

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "praxino/base/error.h"
+#include "praxino/base/log.h"
 #include "praxino/base/random.h"
 #include "praxino/base/signals.h"
+#include "praxino/ops/step_graph.h"
 #include "rollout/sampler.h"
 
 namespace praxino {
@@ -22,6 +24,7 @@ struct Session::State {
   SessionOptions options;  // resolved: no defaults left
   std::unique_ptr<KeyValueCache> cache;
   int64_t frames = 0;
+  std::unique_ptr<ops::StepGraph> graph;  // of decode_at() over a full cache; null: none is wanted
 
   /// Noise for the frame that comes next, B 1 N D: each row from its own key, so that a row does
   /// not depend on which others it is batched with.
@@ -37,10 +40,38 @@ struct Session::State {
     return at::stack(rows).to(world->device);
   }
 
-  at::Tensor decode(const at::Tensor& z, double tau, const ActionBatch& actions,
-                    bool append) const {
+  void start_graph() {
+    if (!options.cuda_graphs.value_or(world->config.run.cuda_graphs) || world->model->shared())
+      return;
+    auto recorder = ops::make_recorder(world->device);
+    if (!recorder) {
+      if (options.cuda_graphs.has_value())
+        log::warning("{} has no CUDA graphs; rollouts run as they are", world->device.str());
+      return;
+    }
+    std::vector<at::Tensor> weights;
+    for (const Parameter& parameter : world->model->parameters().all())
+      weights.push_back(parameter.value);
+    const auto step = [this](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
+      return {world->model->decode_at(in[0], in[1], {in[2], in[3]}, {in[4], in[5]}, *cache)};
+    };
+    // Nothing is left behind by a recording that failed: the frame's slot is written anew.
+    graph = std::make_unique<ops::StepGraph>(
+        step, [] {}, std::move(recorder), std::move(weights),
+        ops::StepGraphOptions{.name = "a frame of the rollout", .most_shapes = 1});
+  }
+
+  at::Tensor decode(const at::Tensor& z, double tau, const ActionBatch& actions, bool append) {
+    const WorldModel& model = *world->model;
     const at::Tensor signal = at::full({batch, 1}, tau, z.options());
-    return world->model->decode(z, signal, actions, *cache, append);
+    const CachePlace place = model.place(*cache);
+    // While the cache fills, each frame sees one more than the last: not worth a recording each.
+    const at::Tensor prediction =
+        graph && cache->full()
+            ? graph->run({z, signal, actions.values, actions.known, place.slot, place.times})[0]
+            : model.decode_at(z, signal, actions, place, *cache);
+    if (append) model.append(z, signal, *cache);
+    return prediction;
   }
 
   /// Writes one clean frame (B 1 N D) into the cache, re-noised to the level at which training saw
@@ -75,6 +106,7 @@ Session::Session(const World& world, int64_t batch, const SessionOptions& option
   if (resolved.context_noise < 0) resolved.context_noise = world.config.objective.context_noise;
   const at::NoGradGuard no_grad;
   state_->cache = world.model->make_cache(batch, resolved.window);
+  state_->start_graph();
 }
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -124,10 +156,12 @@ Session Session::branch() const {
   state->options = state_->options;
   state->cache = state_->cache->clone();
   state->frames = state_->frames;
+  state->start_graph();
   return Session(std::move(state));
 }
 
 int64_t Session::frames() const { return state_->frames; }
+int64_t Session::replays() const { return state_->graph ? state_->graph->replays() : 0; }
 int64_t Session::bytes() const { return state_->cache->bytes(); }
 
 ActionBatch narrow_actions(const ActionBatch& actions, int64_t first, int64_t count) {

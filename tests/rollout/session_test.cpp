@@ -1,6 +1,7 @@
 #include "praxino/rollout/session.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
 #include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 
@@ -8,6 +9,7 @@
 
 #include "praxino/base/error.h"
 #include "rollout/tiny_world.h"
+#include "support/run_again_recorder.h"
 
 namespace praxino {
 namespace {
@@ -103,6 +105,68 @@ TEST(Session, ForgetsWhatLeavesItsWindow) {
   };
   EXPECT_TRUE(next(past, 3).equal(next(other, 3)));
   EXPECT_FALSE(next(past, 6).equal(next(other, 6)));
+}
+
+// Replays of one recording, the newest frame in another slot each time.
+TEST(Session, ImaginesTheSameByReplays) {
+  for (const char* attention : {"space_time", "frame_causal"}) {
+    RunConfig config = testing_world::tiny_config();
+    config.model.attention = attention;
+    config.model.sinks = 1;
+    const World world = tiny_world(testing_world::tiny_fields(), config);
+    const SessionOptions options{.window = 3, .cuda_graphs = true};
+    const at::Tensor plain = imagined(world, 2, 9, {.window = 3});
+    const testing::WithRunAgainRecorder recorder;
+    Session session(world, 2, options);
+    const at::Tensor got =
+        roll_out(session, pictures(2, kContext), actions(2, kContext + 9), kContext);
+    EXPECT_TRUE(got.equal(plain)) << attention;
+    // Frames 0, 1, 2 fill the cache and see fewer; each later one is decoded thrice (two sampler
+    // steps, and once to be remembered), three decodes run as they are first.
+    EXPECT_EQ(testing::run_again_counts().recordings, 1);
+    EXPECT_EQ(session.replays(), 3 * 8 - 3);
+  }
+}
+
+TEST(Session, RecordsOnlyOverAFullCacheAndWhereItIsAsked) {
+  const World world = tiny_world();
+  const testing::WithRunAgainRecorder recorder;
+  imagined(world, 1, 3, {.window = 6, .cuda_graphs = true});
+  imagined(world, 1, 9, {.window = 3, .cuda_graphs = false});
+  imagined(world, 1, 9, {.window = 3});  // the run's run.cuda_graphs is off
+  EXPECT_EQ(testing::run_again_counts().recordings, 0);
+  RunConfig config = testing_world::tiny_config();
+  config.run.cuda_graphs = true;
+  imagined(tiny_world(testing_world::tiny_fields(), config), 1, 9, {.window = 3});
+  EXPECT_EQ(testing::run_again_counts().recordings, 1);
+}
+
+TEST(Session, BranchesRecordForThemselves) {
+  const World world = tiny_world();
+  const auto frames = [&](bool cuda_graphs) {
+    Session session(world, 1, {.window = 2, .cuda_graphs = cuda_graphs});
+    session.observe(pictures(1, 4), actions(1, 4));
+    Session other = session.branch();
+    std::vector<at::Tensor> seen;
+    for (uint64_t i = 0; i < 4; ++i) {
+      seen.push_back(session.imagine(actions(1, 1, i)));
+      seen.push_back(other.imagine(actions(1, 1, i + 10)));
+    }
+    return at::stack(seen);
+  };
+  const at::Tensor plain = frames(false);
+  const testing::WithRunAgainRecorder recorder;
+  EXPECT_TRUE(frames(true).equal(plain));
+  EXPECT_EQ(testing::run_again_counts().recordings, 2);
+}
+
+TEST(Session, RunsAsItIsWhereThereAreNoCudaGraphs) {
+  const World world = tiny_world();
+  Session session(world, 1, {.window = 2, .cuda_graphs = true});
+  const at::Tensor got =
+      roll_out(session, pictures(1, kContext), actions(1, kContext + 4), kContext);
+  EXPECT_TRUE(got.equal(imagined(world, 1, 4, {.window = 2})));
+  EXPECT_EQ(session.replays(), 0);
 }
 
 TEST(Session, RefusesToImagineBeforeItHasSeenAFrame) {

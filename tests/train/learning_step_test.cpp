@@ -8,38 +8,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "ops/step_graph_maker.h"
+#include "support/run_again_recorder.h"
 #include "support/tensors.h"
 
 namespace praxino {
 namespace {
 
 using testing::normal;
-
-int recordings = 0, replays = 0;
-
-class RunAgain final : public ops::RecordedStep {
- public:
-  explicit RunAgain(std::function<void()> step) : step_(std::move(step)) {}
-  void replay() override {
-    ++replays;
-    if (std::exchange(first_, false)) return;  // it has run while it was recorded
-    step_();
-  }
-
- private:
-  std::function<void()> step_;
-  bool first_ = true;
-};
-
-class RunAgainRecorder final : public ops::StepRecorder {
- public:
-  std::unique_ptr<ops::RecordedStep> record(const std::function<void()>& step) override {
-    ++recordings;
-    step();
-    return std::make_unique<RunAgain>(step);
-  }
-};
 
 /// Another optimizer that says of itself what the test wants.
 class Claiming final : public Optimizer {
@@ -110,22 +85,16 @@ struct Learner {
 
 class LearningSteps : public ::testing::Test {
  protected:
-  void SetUp() override {
-    at::set_num_threads(1);
-    recordings = replays = 0;
-    ops::use_recorder_maker([](const at::Device&) -> std::unique_ptr<ops::StepRecorder> {
-      return std::make_unique<RunAgainRecorder>();
-    });
-  }
-  void TearDown() override { ops::use_recorder_maker(nullptr); }
+  void SetUp() override { at::set_num_threads(1); }
+  testing::WithRunAgainRecorder recorder_;
 };
 
 TEST_F(LearningSteps, LearnTheSameWhetherTheyAreRecordedOrNot) {
   Learner plain(false, false), recorded(true, true);
   for (uint64_t number = 0; number < 7; ++number)
     EXPECT_EQ(recorded.learn(number), plain.learn(number)) << number;
-  EXPECT_EQ(recordings, 1);
-  EXPECT_EQ(replays, 4);  // three run as they are first
+  EXPECT_EQ(testing::run_again_counts().recordings, 1);
+  EXPECT_EQ(testing::run_again_counts().replays, 4);  // three run as they are first
   const auto& parameters = plain.world.model->parameters().all();
   for (const Parameter& p : recorded.world.model->parameters().all()) {
     const auto same = std::ranges::find(parameters, p.name, &Parameter::name);
@@ -138,7 +107,7 @@ TEST_F(LearningSteps, AreNotRecordedWhereTheOptimizerCannotBe) {
   Learner plain(false, false), refused(true, false);
   for (uint64_t number = 0; number < 5; ++number)
     EXPECT_EQ(refused.learn(number), plain.learn(number)) << number;
-  EXPECT_EQ(recordings, 0);
+  EXPECT_EQ(testing::run_again_counts().recordings, 0);
 }
 
 TEST_F(LearningSteps, RunAsTheyAreWhereThereIsNoRecorder) {

@@ -67,8 +67,9 @@ void visit_fields(Visitor& v, RunSection& c) {
           .high = 1024},
     c.threads);
   v(Field{.key = "cuda_graphs",
-          .about = "on a GPU, record the training step once and replay it as one launch; what "
-                   "cannot be recorded runs as it is",
+          .about =
+              "on a GPU, record the training step, and a rollout's frame, once and replay them "
+              "as one launch each; what cannot be recorded runs as it is",
           .when = "for small models, whose steps are shorter than their launches; off until "
                   "measured on a GPU"},
     c.cuda_graphs);

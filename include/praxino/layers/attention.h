@@ -31,10 +31,11 @@ struct AttentionPositions {
   ops::RopeTable keys;
 };
 
-/// One new frame over a cache: `slot` receives it, `used` slots are seen. keys: positions of used *
-/// N tokens.
+/// One new frame over a cache: slot number `slot` (1 int64, on the cache's device) receives it,
+/// `used` slots are seen. keys: positions of used * N tokens. What changes from frame to frame is
+/// in tensors, so that a step can be recorded (praxino/ops/step_graph.h).
 struct CachedFrame {
-  int64_t slot = 0;
+  at::Tensor slot;
   int64_t used = 0;
 };
 

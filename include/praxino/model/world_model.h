@@ -32,6 +32,14 @@ struct ActionBatch {
 /// so that positions stay relative to the newest frame however long the rollout runs.
 class KeyValueCache;
 
+/// Where the next frame stands over a cache, as tensors on the device. With these as arguments a
+/// decode is the same work for every frame once the cache is full, and can be recorded
+/// (praxino/ops/step_graph.h).
+struct CachePlace {
+  at::Tensor slot;   // 1 int64: receives the frame
+  at::Tensor times;  // 1 + used float32: the frame's position in time, then that of each used slot
+};
+
 struct WorldModelOptions {
   at::Device device = at::Device(at::kCPU);
   bool bf16 = false;         // matrix products in bfloat16 with float32 accumulation
@@ -66,6 +74,15 @@ class WorldModel {
   at::Tensor decode(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions,
                     KeyValueCache& cache, bool append) const;
 
+  /// The two halves of decode(). The first touches nothing but the slot that the frame receives,
+  /// which no other frame sees; `place` is place(cache), or tensors of the same sizes.
+  at::Tensor decode_at(const at::Tensor& z, const at::Tensor& signal, const ActionBatch& actions,
+                       const CachePlace& place, KeyValueCache& cache) const;
+  /// The frame that was decoded last, from z and signal, becomes the newest one of the past.
+  void append(const at::Tensor& z, const at::Tensor& signal, KeyValueCache& cache) const;
+  /// Uploaded once a frame; kept by the cache.
+  CachePlace place(KeyValueCache& cache) const;
+
   /// From now on each training run of block number `block` of a checkpointed model is told to
   /// hooks(block), for someone who keeps the blocks' weights elsewhere in between. decode() and
   /// forward() without gradients are not told: then the weights must be there.
@@ -76,6 +93,8 @@ class WorldModel {
   Parameters& parameters();
   const Parameters& parameters() const;
   const TokenGrid& grid() const;
+  /// Several ranks share it: what it does waits for exchanges between them.
+  bool shared() const;
   const std::vector<ActionField>& fields() const;
   /// Multiply-adds times two of one forward pass of one clip of `frames` frames (matrix products
   /// and attention).
@@ -93,7 +112,9 @@ class KeyValueCache {
   explicit KeyValueCache(std::unique_ptr<State> state);
   ~KeyValueCache();
   int64_t frames_seen() const;  // appended so far
-  int64_t bytes() const;        // of device memory, constant
+  /// From here on each new frame replaces one of the past: sizes of its CachePlace stay.
+  bool full() const;
+  int64_t bytes() const;  // of device memory, constant
   /// An independent copy: branches of one past. (snapshot / restore)
   std::unique_ptr<KeyValueCache> clone() const;
   State& state() { return *state_; }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "praxino/rollout/world.h"
 
@@ -16,13 +17,18 @@ struct SessionOptions {
   double context_noise =
       -1;              // 1 - tau of remembered frames; below 0: the run's objective.context_noise
   int64_t window = 0;  // frames remembered; 0: the model's
-  uint64_t seed = 1;   // same seed, actions and weights: the same bits
+  std::optional<bool> cuda_graphs = {};  // record and replay; unset: the run's run.cuda_graphs
+  uint64_t seed = 1;                     // same seed, actions and weights: the same bits
   int64_t first_row =
       0;  // number of row 0: row b draws the noise of row first_row + b, whatever the batch is
 };
 
 /// A batch of B rollouts that go in step. Owns the cache; borrows the world. Not thread-safe;
 /// several sessions of one world may run in turn. Constant memory and constant time a frame.
+///
+/// With cuda_graphs, on a GPU, the model's work for a frame is recorded once the window is full
+/// (praxino/ops/step_graph.h) and replayed as one launch a sampler step; frames do not change. A
+/// session has one recording, with memory of its own. What cannot be recorded runs as it is.
 ///
 /// What an imagined frame leaves behind is the picture that was handed out (8 bits), not the tokens
 /// before rounding: a rollout can be continued from its frames by a new session that observes them.
@@ -45,6 +51,8 @@ class Session {
   Session branch() const;
   /// Frames observed and imagined so far.
   int64_t frames() const;
+  /// Decodes that were replays of a recording, so far.
+  int64_t replays() const;
   /// Device memory of what is remembered; constant.
   int64_t bytes() const;
 
