@@ -1,10 +1,14 @@
 #include "praxino/layers/slice.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <numeric>
+
+#include "praxino/parallel/exchange.h"
 
 namespace praxino {
 namespace {
@@ -19,16 +23,17 @@ int64_t Slice::length(int64_t of_rank) const {
   return sum;
 }
 
-int64_t Slice::longest() const {
-  int64_t most = 0;
-  for (int64_t r = 0; r < ranks(); ++r) most = std::max(most, length(r));
-  return most;
+std::vector<int64_t> Slice::lengths() const {
+  std::vector<int64_t> all;
+  for (int64_t r = 0; r < ranks(); ++r) all.push_back(length(r));
+  return all;
 }
 
+int64_t Slice::longest() const { return std::ranges::max(lengths()); }
+
 int64_t Slice::whole_length() const {
-  int64_t sum = 0;
-  for (int64_t r = 0; r < ranks(); ++r) sum += length(r);
-  return sum;
+  const std::vector<int64_t> all = lengths();
+  return std::reduce(all.begin(), all.end());
 }
 
 std::vector<int64_t> Slice::whole_sizes(at::IntArrayRef part_sizes) const {
@@ -71,6 +76,27 @@ Slice slice_of(int64_t dim, int64_t length, int64_t unit, int64_t ranks, int64_t
     }
   }
   return slice;
+}
+
+at::Tensor trade_parts(const at::Tensor& parts, const Slice& slice,
+                       const std::vector<int64_t>& counts, const Communicator& group) {
+  const at::NoGradGuard no_grad;
+  return switch_pieces(parts, 1 + slice.dim, slice.lengths(), 0, counts, group);
+}
+
+at::Tensor trade_back(const at::Tensor& wholes, const Slice& slice,
+                      const std::vector<int64_t>& counts, const Communicator& group) {
+  const at::NoGradGuard no_grad;
+  return switch_pieces(wholes, 0, counts, 1 + slice.dim, slice.lengths(), group);
+}
+
+at::Tensor whole_at(int64_t to, const at::Tensor& part, const Slice& slice,
+                    const Communicator& group) {
+  std::vector<int64_t> counts(static_cast<size_t>(group.size()));
+  counts[static_cast<size_t>(to)] = 1;
+  const at::Tensor all = trade_parts(part.unsqueeze(0), slice, counts, group);
+  if (group.rank() != to) return {};
+  return slice.join(all.squeeze(0).split_with_sizes(slice.lengths(), slice.dim));
 }
 
 }  // namespace praxino

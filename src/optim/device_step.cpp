@@ -36,6 +36,7 @@ DeviceStep::DeviceStep(const OptimConfig& config, const Muon& muon, const AdamW&
                        const AdamW& plain, Ema* averages)
     : config_(config),
       averages_(averages),
+      whole_muon_(muon),
       adamw_(joined(decayed, plain, averages)),
       muon_count_(muon.parameters().size()) {
   for (const Muon::Group& group : muon.groups()) {
@@ -43,8 +44,7 @@ DeviceStep::DeviceStep(const OptimConfig& config, const Muon& muon, const AdamW&
     muon_.push_back(
         {.update = ops::ParameterUpdate(with_averages(muon.updated(group), handles, averages)),
          .members = group.members,
-         .sizes = group.momentum.sizes().vec(),
-         .scale = group.scale()});
+         .group = &group});
   }
 }
 
@@ -85,8 +85,9 @@ StepStats DeviceStep::step(const std::vector<Tensor>& gradients, const StepScala
   for (size_t i = 0; i < muon_.size(); ++i) {
     const MuonGroup& group = muon_[i];
     const Tensor directions = group.update.momentum(parts[i], values, config_.momentum);
-    const Tensor orthogonal = orthogonal_product(directions.view(group.sizes)).contiguous();
-    group.update.apply(orthogonal, values, group.scale);
+    const Tensor batch = directions.view(group.group->momentum.sizes());
+    const Tensor orthogonal = whole_muon_.orthogonal(batch, *group.group).contiguous();
+    group.update.apply(orthogonal, values, group.group->scale());
   }
   adamw_.adamw(parts.back(), values, config_.betas, AdamW::kEpsilon);
   return {.gradient_norm = values.norm(), .skipped = values.skipped()};

@@ -23,8 +23,8 @@ struct StepScalars {
 /// Shares weights and moments with what it is made from. Not thread-safe.
 class DeviceStep {
  public:
-  /// `averages` may be null; it is borrowed. What it averages beside these parameters is updated,
-  /// too.
+  /// `muon` is borrowed, and `averages`, which may be null. What it averages beside these
+  /// parameters is updated, too.
   DeviceStep(const OptimConfig& config, const Muon& muon, const AdamW& decayed, const AdamW& plain,
              Ema* averages);
   /// `gradients`: muon's, then decayed's, then plain's. Reads and writes device memory alone.
@@ -37,14 +37,14 @@ class DeviceStep {
   struct MuonGroup {
     ops::ParameterUpdate update;
     std::vector<size_t> members;  // positions in muon's gradients
-    std::vector<int64_t> sizes;   // [members, rows, cols]
-    double scale;
+    const Muon::Group* group;     // of muon
   };
   ops::StepValues judge(const std::vector<std::vector<at::Tensor>>& gradients,
                         const StepScalars& scalars, const SumOverRanks& sum) const;
 
   OptimConfig config_;
   Ema* averages_;
+  const Muon& whole_muon_;
   std::vector<MuonGroup> muon_;
   ops::ParameterUpdate adamw_;
   size_t muon_count_;

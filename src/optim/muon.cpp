@@ -10,13 +10,16 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "praxino/base/processor.h"
 #include "praxino/ops/planned_device.h"
+#include "praxino/parallel/share.h"
 
 namespace praxino {
 namespace {
@@ -54,9 +57,18 @@ at::Tensor orthogonal_product(const at::Tensor& batch) {
 }
 
 double Muon::Group::scale() const {
-  const auto rows = static_cast<double>(momentum.size(1));
-  const auto cols = static_cast<double>(momentum.size(2));
-  return std::sqrt(std::max(1.0, rows / cols));
+  const std::vector<int64_t> sizes =
+      slice ? slice->whole_sizes(momentum.sizes()) : momentum.sizes().vec();
+  return std::sqrt(std::max(1.0, static_cast<double>(sizes[1]) / static_cast<double>(sizes[2])));
+}
+
+// The order of rows and columns does not matter: it is the order of the singular vectors' entries.
+at::Tensor Muon::orthogonal(const at::Tensor& batch, const Group& group) const {
+  if (!group.slice) return orthogonal_product(batch);
+  const std::vector<int64_t> counts = share_counts(batch.size(0), tensor_.size());
+  at::Tensor whole = trade_parts(batch, *group.slice, counts, tensor_);
+  if (whole.size(0) > 0) whole = orthogonal_product(whole).contiguous();
+  return trade_back(whole.to(product_type(batch)), *group.slice, counts, tensor_);
 }
 
 std::vector<ops::UpdatedParameter> Muon::updated(const Group& group) const {
@@ -73,26 +85,34 @@ std::vector<ops::UpdatedParameter> Muon::updated(const Group& group) const {
   return updated;
 }
 
-Muon::Muon(Options options, const std::vector<Parameter>& parameters) : options_(options) {
-  std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> by_shape;
+Muon::Muon(Options options, const std::vector<Parameter>& parameters, const Communicator& tensor)
+    : options_(options), tensor_(tensor) {
+  // By the shape of the whole and how it is sliced: in the same order on all ranks.
+  using Shape = std::tuple<std::vector<int64_t>, int64_t, std::vector<int64_t>>;
+  std::map<Shape, std::vector<size_t>> by_shape;
   for (const Parameter& parameter : parameters) {
     TORCH_CHECK(parameter.value.dim() == 2, "Muon: ", parameter.name, " has ",
                 parameter.value.dim(), " dimensions, a matrix has two");
-    by_shape[{parameter.value.size(0), parameter.value.size(1)}].push_back(parameters_.size());
+    const at::IntArrayRef own = parameter.value.sizes();
+    const Shape shape = parameter.slice ? Shape{parameter.slice->whole_sizes(own),
+                                                parameter.slice->dim, parameter.slice->lengths()}
+                                        : Shape{own.vec(), -1, {}};
+    by_shape[shape].push_back(parameters_.size());
     names_.push_back(parameter.name);
     parameters_.push_back(parameter.value);
   }
   for (const auto& [shape, members] : by_shape) {
-    const auto [rows, cols] = shape;
-    const int64_t matrix = std::max<int64_t>(rows * cols, 1);
+    const int64_t matrix = std::max<int64_t>(c10::multiply_integers(std::get<0>(shape)), 1);
     const auto most = static_cast<size_t>(std::max<int64_t>(kLargestBatch / matrix, 1));
     for (size_t begin = 0; begin < members.size(); begin += most) {
       const size_t end = std::min(begin + most, members.size());
       Group group;
       group.members.assign(members.begin() + static_cast<std::ptrdiff_t>(begin),
                            members.begin() + static_cast<std::ptrdiff_t>(end));
-      group.momentum = at::zeros({static_cast<int64_t>(end - begin), rows, cols},
-                                 parameters_[group.members.front()].detach().options());
+      const at::Tensor like = parameters_[group.members.front()].detach();
+      group.momentum = at::zeros({static_cast<int64_t>(end - begin), like.size(0), like.size(1)},
+                                 like.options());
+      group.slice = parameters[group.members.front()].slice;
       groups_.push_back(std::move(group));
     }
   }
@@ -108,7 +128,8 @@ at::Tensor Muon::advance(const Group& group, const std::vector<at::Tensor>& grad
   at::Tensor momentum = group.momentum;
   momentum.mul_(at::where(check.finite, options_.momentum, 1.0).to(momentum.scalar_type()));
   momentum.add_(fresh);
-  const at::Tensor direction = orthogonalize(at::add(fresh, momentum, options_.momentum));
+  const at::Tensor direction =
+      orthogonal(at::add(fresh, momentum, options_.momentum), group).to(at::kFloat);
   return at::where(check.finite, direction * (-options_.peak_rate * rate * group.scale()), -0.0);
 }
 

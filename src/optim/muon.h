@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "optim/gradients.h"
 #include "praxino/layers/parameters.h"
 #include "praxino/ops/parameter_update.h"
+#include "praxino/parallel/communicator.h"
 
 namespace praxino {
 
@@ -31,7 +33,8 @@ class Muon {
     double weight_decay = 0;
   };
   /// REQUIRES: every parameter has two dimensions (c10::Error).
-  Muon(Options options, const std::vector<Parameter>& parameters);
+  /// Where matrices are sliced, `tensor` are the ranks that share them.
+  Muon(Options options, const std::vector<Parameter>& parameters, const Communicator& tensor = {});
   const std::vector<at::Tensor>& parameters() const { return parameters_; }
   /// `gradients` as parameters().
   void step(const std::vector<at::Tensor>& gradients, const GradientCheck& check,
@@ -42,9 +45,13 @@ class Muon {
   struct Group {
     std::vector<size_t> members;  // positions in parameters()
     at::Tensor momentum;          // [members, rows, cols]
-    /// sqrt(max(1, rows/cols))
+    std::optional<Slice> slice;   // of every member
+    /// sqrt(max(1, rows/cols)) of the whole matrices.
     double scale() const;
   };
+  /// orthogonal_product() of a group's batch. Sliced matrices are put together for it, each on one
+  /// of the ranks that share them, and the result has this rank's parts.
+  at::Tensor orthogonal(const at::Tensor& batch, const Group& group) const;
   const std::vector<Group>& groups() const { return groups_; }
   /// A group as the kernels take it: weights, momentum, rate and decay.
   std::vector<ops::UpdatedParameter> updated(const Group& group) const;
@@ -58,6 +65,7 @@ class Muon {
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_;
   std::vector<Group> groups_;
+  Communicator tensor_;
 };
 
 }  // namespace praxino

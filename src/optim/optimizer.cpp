@@ -41,15 +41,15 @@ AdamW::Options adamw_options(const OptimConfig& config, double weight_decay) {
 
 class MuonWithAdamW final : public Optimizer {
  public:
-  MuonWithAdamW(const OptimConfig& config, const Parameters& parameters, SumOverRanks sum,
-                Ema* averages)
+  MuonWithAdamW(const OptimConfig& config, const Parameters& parameters,
+                const OptimizerRanks& ranks, Ema* averages)
       : config_(config),
-        sum_(std::move(sum)),
+        sum_(ranks.sum),
         averages_(averages),
         muon_({.peak_rate = config.lr,
                .momentum = config.momentum,
                .weight_decay = config.weight_decay},
-              select(config, parameters, Treatment::kMuon)),
+              select(config, parameters, Treatment::kMuon), ranks.tensor),
         decayed_(adamw_options(config, config.weight_decay),
                  select(config, parameters, Treatment::kDecayed)),
         plain_(adamw_options(config, 0), select(config, parameters, Treatment::kPlain)) {
@@ -127,8 +127,8 @@ class MuonWithAdamW final : public Optimizer {
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters,
-                                          SumOverRanks sum, Ema* averages) {
-  return std::make_unique<MuonWithAdamW>(config, parameters, std::move(sum), averages);
+                                          const OptimizerRanks& ranks, Ema* averages) {
+  return std::make_unique<MuonWithAdamW>(config, parameters, ranks, averages);
 }
 
 }  // namespace praxino

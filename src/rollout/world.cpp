@@ -126,7 +126,7 @@ auto find_field(const std::vector<ActionField>& fields, const std::string& name)
 }
 
 World assemble(const RunConfig& config, std::vector<ActionField> fields, const at::Device& device,
-               bool bf16) {
+               bool bf16, const ModelRanks& ranks = {}) {
   World world;
   world.config = config;
   world.fields = std::move(fields);
@@ -137,7 +137,8 @@ World assemble(const RunConfig& config, std::vector<ActionField> fields, const a
   const WorldModelOptions options{.device = world.device,
                                   .bf16 = bf16,
                                   .clip_frames = config.data.clip_frames,
-                                  .seed = static_cast<uint64_t>(config.run.seed)};
+                                  .seed = static_cast<uint64_t>(config.run.seed),
+                                  .ranks = ranks};
   world.model =
       std::make_unique<WorldModel>(config.model, world.tokenizer->grid(), world.fields, options);
   start_kernels(config, world.device, false);
@@ -146,11 +147,12 @@ World assemble(const RunConfig& config, std::vector<ActionField> fields, const a
 
 }  // namespace
 
-World build_world(const RunConfig& config, std::vector<ActionField> fields) {
+World build_world(const RunConfig& config, std::vector<ActionField> fields,
+                  const ModelRanks& ranks) {
   // By default cuBLAS may add up the parts of a bfloat16 product in bfloat16.
   at::globalContext().setAllowBF16ReductionCuBLAS(false);
   const at::Device device = parse_device(config.run.device);
-  return assemble(config, std::move(fields), device, use_bf16(config.run.precision, device));
+  return assemble(config, std::move(fields), device, use_bf16(config.run.precision, device), ranks);
 }
 
 World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16) {

@@ -11,6 +11,7 @@
 
 #include "praxino/checkpoint/store.h"
 #include "praxino/config/run.h"
+#include "praxino/layers/ranks.h"
 #include "praxino/parallel/mesh.h"
 
 namespace praxino {
@@ -32,7 +33,11 @@ class Ranks {
   bool first() const { return !several() || mesh_->first(); }
   int64_t data_rank() const { return several() ? mesh_->data().rank() : 0; }
   int64_t data_ranks() const { return several() ? mesh_->data().size() : 1; }
-  const Communicator& data() const { return mesh_->data(); }
+  const Mesh& mesh() const { return *mesh_; }  // REQUIRES: there is one
+  /// Those that share one model: this rank's data coordinate.
+  ModelRanks model_ranks() const;
+  /// Whether this rank is the first of those that share its clips: what is counted once for them.
+  bool leads() const;
 
   /// Throws praxino::Error on every rank, with a line of both texts that differs, where a rank's
   /// text is not that of rank 0.

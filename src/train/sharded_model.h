@@ -1,9 +1,10 @@
 #pragma once
-// A model whose optimizer state is spread over the data ranks: between the trainer and
+// A model whose optimizer state is spread over the ranks: between the trainer and
 // parallel/data_parallel.h.
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +27,7 @@ class ShardedModel {
 
   /// The parameters that this rank updates: their values share the model's memory.
   const Parameters& own() const { return own_; }
-  SumOverRanks sum_over_ranks() const;
+  OptimizerRanks optimizer_ranks() const;
 
   /// Before each forward pass: waits for the weights, and tells whether this micro-batch is the
   /// step's last.
@@ -35,13 +36,22 @@ class ShardedModel {
   /// whole batch.
   void finish_gradients(std::vector<std::pair<std::string, at::Tensor>>& scalars);
   /// After own() has changed; settle() waits until every rank has all weights.
-  void start_sharing_weights() { parallel_.gather_weights(); }
-  void settle() { parallel_.wait_for_weights(); }
+  void start_sharing_weights();
+  void settle();
 
  private:
+  /// Parameters that the same ranks hold: matrices that are split over the tensor axis by the
+  /// replicas of their part, all others by all ranks.
+  struct Held {
+    std::vector<size_t> members;  // positions in the model
+    std::unique_ptr<DataParallel> parallel;
+  };
+  void hold(const Parameters& model, const ParallelConfig& config, bool split);
+
   const Ranks& ranks_;
-  DataParallel parallel_;
+  std::vector<Held> held_;
   Parameters own_;
+  std::vector<at::Tensor> owned_;  // second handles of own()'s values: whose gradients arrive
 };
 
 }  // namespace praxino

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -17,6 +18,46 @@ constexpr const char* kOptimizerFile = "optimizer";
 constexpr const char* kSteps = "steps";          // of the optimizer
 constexpr const char* kUpdates = "ema.updates";  // of the averages
 constexpr int kStateFormat = 1;
+
+/// The slice of the parameter that a tensor of a checkpoint is, or is a moment of:
+/// "exp_avg.<name>".
+const std::optional<Slice>& slice_of(const Parameters& parameters, const std::string& tensor) {
+  static const std::optional<Slice> kNone;
+  const Parameter* parameter = parameters.find(tensor);
+  if (parameter == nullptr) parameter = parameters.find(tensor.substr(tensor.find('.') + 1));
+  return parameter == nullptr ? kNone : parameter->slice;
+}
+
+/// Whole tensors, each on one rank.
+NamedTensors put_together(NamedTensors tensors, const TrainParts& parts) {
+  if (parts.tensor.size() == 1) return tensors;
+  NamedTensors kept;
+  int64_t next = 0;
+  for (auto& [name, tensor] : tensors) {
+    const std::optional<Slice>& slice = slice_of(parts.own, name);
+    if (slice) tensor = whole_at(next++ % parts.tensor.size(), tensor, *slice, parts.tensor);
+    if (tensor.defined()) kept.emplace_back(std::move(name), std::move(tensor));
+  }
+  return kept;
+}
+
+/// The parts of a checkpoint's tensors that this rank holds.
+NamedTensors parts_of(const NamedTensors& stored, const NamedTensors& target,
+                      const Parameters& parameters) {
+  std::map<std::string_view, const at::Tensor*> wanted;
+  for (const auto& [name, tensor] : target) wanted.emplace(name, &tensor);
+  NamedTensors own = stored;
+  for (auto& [name, tensor] : own) {
+    const std::optional<Slice>& slice = slice_of(parameters, name);
+    const auto found = wanted.find(name);
+    // A tensor of another shape is left as it is: the copy names it.
+    if (!slice || found == wanted.end() ||
+        slice->whole_sizes(found->second->sizes()) != tensor.sizes())
+      continue;
+    tensor = slice->part_of(tensor);
+  }
+  return own;
+}
 
 NamedTensors values_of(const Parameters& parameters) {
   NamedTensors tensors;
@@ -38,11 +79,13 @@ bool is_counter(const std::pair<std::string, at::Tensor>& tensor) {
   return tensor.first == kSteps || tensor.first == kUpdates;
 }
 
-void restore_all(const TrainState& state, const std::string& file, const NamedTensors& target) {
+void restore_all(const TrainState& state, const std::string& file, const NamedTensors& target,
+                 const Parameters& parameters) {
   const auto found = state.files.find(file);
   if (found == state.files.end())
     fail("checkpoint of step {}: {}.safetensors is missing", state.step, file);
-  const std::vector<std::string> missing = copy_tensors(found->second, target);
+  const std::vector<std::string> missing =
+      copy_tensors(parts_of(found->second, target, parameters), target);
   if (!missing.empty()) {
     fail(
         "checkpoint of step {}: {}.safetensors does not fit this run ({} of {} tensors, first {}); "
@@ -57,10 +100,10 @@ void restore_all(const TrainState& state, const std::string& file, const NamedTe
 TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first) {
   TrainState state;
   state.step = counters.step;
-  state.files["model"] = values_of(parts.own);
-  state.files[kOptimizerFile] = optimizer_tensors(parts);
+  state.files["model"] = put_together(values_of(parts.own), parts);
+  state.files[kOptimizerFile] = put_together(optimizer_tensors(parts), parts);
   if (!first) std::erase_if(state.files[kOptimizerFile], is_counter);
-  if (parts.ema.enabled()) state.files["ema"] = parts.ema.averages();
+  if (parts.ema.enabled()) state.files["ema"] = put_together(parts.ema.averages(), parts);
   nlohmann::ordered_json json;
   json["format"] = kStateFormat;
   json["step"] = counters.step;
@@ -89,9 +132,10 @@ WantedTensor wanted_by(const TrainParts& parts) {
 }
 
 RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
-  restore_all(state, "model", model_tensors(parts.world));
-  restore_all(state, kOptimizerFile, optimizer_tensors(parts));
-  if (parts.ema.enabled()) restore_all(state, "ema", parts.ema.averages());
+  const Parameters& all = parts.world.model->parameters();
+  restore_all(state, "model", model_tensors(parts.world), all);
+  restore_all(state, kOptimizerFile, optimizer_tensors(parts), all);
+  if (parts.ema.enabled()) restore_all(state, "ema", parts.ema.averages(), all);
   RunCounters counters;
   try {
     const nlohmann::json json = nlohmann::json::parse(state.state_json);
@@ -125,7 +169,8 @@ void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world)
   }
   const NamedTensors target = model_tensors(world);
   const std::vector<std::string> missing =
-      copy_tensors(model_tensors(source), target, /*adapt=*/true);
+      copy_tensors(parts_of(model_tensors(source), target, world.model->parameters()), target,
+                   /*adapt=*/true);
   if (missing.size() == target.size()) {
     fail("{}: none of its tensors fits this model; compare model.* of both configurations",
          run_or_checkpoint.string());

@@ -29,10 +29,12 @@ struct TrainParts {
   const Parameters& own;
   Optimizer& optimizer;
   Ema& ema;
+  Communicator tensor = {};  // the ranks that hold the other parts of split matrices
 };
 
 /// This rank's share: its parameters' weights, moments and averages, and on the `first` rank what
-/// all have alike.
+/// all have alike. Split matrices are put together, each on one of the ranks of parts.tensor, all
+/// of which call this together: a checkpoint does not show how a run was laid out.
 TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first);
 
 /// What restore_state() needs of a checkpoint: all weights, and the rest of `own`.

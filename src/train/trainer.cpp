@@ -33,10 +33,10 @@ std::shared_ptr<const Dataset> open_dataset(const DataConfig& data) {
 }
 
 void refuse_unbuilt(const ParallelConfig& parallel) {
-  if (parallel.tensor > 1 || parallel.context > 1 || parallel.shard_weights) {
+  if (parallel.shard_weights) {
     fail_usage(
-        "parallel: tensor and context above 1 and shard_weights can be planned for (praxino plan), "
-        "but not trained yet; leave them out");
+        "parallel: shard_weights can be planned for (praxino plan), but not trained yet; leave it "
+        "out");
   }
 }
 
@@ -52,7 +52,7 @@ bool has_content(const std::filesystem::path& directory) {
 
 struct Trainer::State {
   State(const RunConfig& c, const TrainOptions& options);
-  void adopt(const TrainOptions& options);
+  bool adopt(const TrainOptions& options);
   void check_evaluation(bool fresh) const;
   void open_directory(bool fresh);
   void open_store();
@@ -64,7 +64,8 @@ struct Trainer::State {
                        format_duration(std::max(0.0, 60 * config.run.max_minutes - elapsed())));
   }
   TrainParts parts() {
-    return {world, sharded ? sharded->own() : world.model->parameters(), *optimizer, *ema};
+    return {world, sharded ? sharded->own() : world.model->parameters(), *optimizer, *ema,
+            ranks.model_ranks().tensor};
   }
   double elapsed() const {
     return counters.elapsed_seconds + (started > 0 ? monotonic_seconds() - started : 0);
@@ -127,15 +128,19 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   split = split_dataset(*dataset, config.data.split);
   RunConfig placed = config;
   if (!options.device.empty()) placed.run.device = options.device;
-  world = build_world(placed, dataset->config().actions);
+  world = build_world(placed, dataset->config().actions, ranks.model_ranks());
   world.config = config;
   world.dataset = dataset->config();
+  bool adopted = false;
   ranks.on_first([&] {
     check_evaluation(options.fresh);
-    if (!options.from.empty()) adopt(options);
+    if (!options.from.empty()) adopted = adopt(options);
     open_directory(options.fresh);
   });
   if (!store) open_store();
+  // Weights that all ranks hold come from rank 0; parts of split matrices each rank takes itself.
+  if (ranks.agree(adopted ? 1 : 0) != 0 && ranks.model_ranks().tensor.rank() > 0)
+    adopt_weights(options.from, world);
   start_kernels(config, world.device, true);  // the optimizer's, too
   if (ranks.several()) {
     sharded = std::make_unique<ShardedModel>(world.model->parameters(), config.parallel, ranks);
@@ -143,7 +148,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   const Parameters& own = sharded ? sharded->own() : world.model->parameters();
   ema = std::make_unique<Ema>(config.optim.ema, own);
   optimizer = make_optimizer(config.optim, own,
-                             sharded ? sharded->sum_over_ranks() : SumOverRanks(), ema.get());
+                             sharded ? sharded->optimizer_ranks() : OptimizerRanks(), ema.get());
   learning = std::make_unique<LearningStep>(config, world, *optimizer, sharded.get());
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
@@ -170,7 +175,7 @@ void Trainer::State::check_evaluation(bool fresh) const {
 }
 
 // Before the run directory is touched, so that a wrong --from changes nothing.
-void Trainer::State::adopt(const TrainOptions& options) {
+bool Trainer::State::adopt(const TrainOptions& options) {
   std::error_code failed;  // a path that is missing is equivalent to none
   if (std::filesystem::equivalent(directory, run_directory(options.from), failed)) {
     fail_usage("--from names the run directory itself, {}; give run.name a new name",
@@ -179,9 +184,10 @@ void Trainer::State::adopt(const TrainOptions& options) {
   if (!options.fresh && !checkpoint_steps(directory / "checkpoints").empty()) {
     log::warning("--from is not used again: {} has checkpoints and goes on from its newest one",
                  directory.string());
-    return;
+    return false;
   }
   adopt_weights(options.from, world);
+  return true;
 }
 
 void Trainer::State::open_directory(bool fresh) {
@@ -222,7 +228,7 @@ void Trainer::State::make_loader(const LoaderState& start) {
                               .pin = world.device.is_cuda(),
                               .share = {ranks.data_rank(), ranks.data_ranks()}};
   LoaderState own = start;
-  if (!ranks.first()) own.failed_clips = 0;  // those of all ranks are added up again
+  if (!ranks.first()) own.failed_clips = 0;  // those of all clips are added up again
   loader = std::make_unique<Loader>(dataset, std::move(clips), options, own);
 }
 
@@ -239,7 +245,7 @@ void Trainer::State::save() {
   if (saved_step == counters.step && saved_evaluation) return;
   RunCounters now = counters;
   now.elapsed_seconds = elapsed();
-  now.loader.failed_clips = ranks.sum_in_training(now.loader.failed_clips);
+  now.loader.failed_clips = ranks.sum_in_training(ranks.leads() ? now.loader.failed_clips : 0);
   if (report) report->sync();
   finish_saves();
   saves->begin(capture_state(parts(), now, ranks.first()));

@@ -86,5 +86,48 @@ TEST(Muon, TakesOnlyMatrices) {
   EXPECT_THROW(make_optimizer(OptimConfig{}, parameters), c10::Error);
 }
 
+// Two ranks with parts of five matrices, rows of some and columns of others, and a matrix that both
+// hold: the steps of one process with the whole matrices.
+TEST(Muon, TakesTheStepsOfWholeMatricesWithPartsOfThem) {
+  OptimConfig config;
+  config.lr = 0.02;
+  config.clip = 0;
+  const auto slice_for = [](size_t i, int64_t rank) -> std::optional<Slice> {
+    if (i == 4) return {};
+    return i % 2 == 0 ? slice_of(0, 12, 4, 2, rank, /*copies=*/2) : slice_of(1, 10, 2, 2, rank);
+  };
+  const auto whole = [](size_t i, uint64_t seed) { return normal({24, 10}, 10 * seed + i); };
+  const auto steps = [&](const Communicator& tensor) {
+    Parameters parameters;
+    for (size_t i = 0; i < 5; ++i) {
+      const std::optional<Slice> slice =
+          tensor.size() > 1 ? slice_for(i, tensor.rank()) : std::nullopt;
+      parameters.add("w" + std::to_string(i), slice ? slice->part_of(whole(i, 1)) : whole(i, 1),
+                     ParameterRole::kMatrix, slice);
+    }
+    const auto optimizer = make_optimizer(config, parameters, {.sum = {}, .tensor = tensor});
+    for (uint64_t step = 2; step < 5; ++step) {
+      for (size_t i = 0; i < 5; ++i) {
+        const Parameter& p = parameters.all()[i];
+        at::Tensor value = p.value;
+        value.mutable_grad() = p.slice ? p.slice->part_of(whole(i, step)) : whole(i, step);
+      }
+      optimizer->step(normal({}), 1);
+    }
+    std::vector<at::Tensor> values;
+    for (const at::Tensor& value : parameters.values()) values.push_back(value.detach());
+    return values;
+  };
+  const std::vector<at::Tensor> want = steps({});
+  run_as_threads({.tensor = 2}, [&](Mesh& mesh) {
+    const std::vector<at::Tensor> got = steps(mesh.tensor());
+    for (size_t i = 0; i < 5; ++i) {
+      const auto slice = slice_for(i, mesh.tensor().rank());
+      const at::Tensor expected = slice ? slice->part_of(want[i]) : want[i];
+      EXPECT_LT(relative_error(got[i], expected), 2e-3) << i;  // bfloat16 products
+    }
+  });
+}
+
 }  // namespace
 }  // namespace praxino

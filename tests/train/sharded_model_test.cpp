@@ -231,7 +231,7 @@ TEST(ShardedModel, ARankKeepsItsShareOfTheState) {
     const World own = build_world(config, {});
     const Ranks ranks({&mesh, [](const Mesh*) {}});
     const ShardedModel sharded(own.model->parameters(), config.parallel, ranks);
-    const auto optimizer = make_optimizer(config.optim, sharded.own(), sharded.sum_over_ranks());
+    const auto optimizer = make_optimizer(config.optim, sharded.own(), sharded.optimizer_ranks());
     const Ema ema(config.optim.ema, sharded.own());
     int64_t masters = 0, state = 0;
     for (const at::Tensor& value : sharded.own().values()) masters += value.nbytes();

@@ -3,6 +3,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "praxino/base/file.h"
 #include "praxino/checkpoint/store.h"
+#include "praxino/parallel/mesh.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
 #include "train/sharded_model.h"
@@ -27,7 +29,7 @@ RunConfig small_config() {
   config.data.size = {16, 16};
   config.model.width = 32;
   config.model.depth = 2;
-  config.model.heads = 2;
+  config.model.heads = 4;
   config.model.time_every = 2;
   config.optim.ema = 0.99;
   return config;
@@ -36,17 +38,17 @@ RunConfig small_config() {
 /// One rank's world, optimizer and averages; `mesh` is nothing for one process.
 struct Rank {
   explicit Rank(std::shared_ptr<const Mesh> mesh)
-      : ranks(std::move(mesh)), world(build_world(small_config(), {})) {
+      : ranks(std::move(mesh)), world(build_world(small_config(), {}, ranks.model_ranks())) {
     const RunConfig config = small_config();
     if (ranks.several()) {
       sharded.emplace(world.model->parameters(), config.parallel, ranks);
     }
     ema.emplace(config.optim.ema, own());
     optimizer = make_optimizer(config.optim, own(),
-                               sharded ? sharded->sum_over_ranks() : SumOverRanks(), &*ema);
+                               sharded ? sharded->optimizer_ranks() : OptimizerRanks(), &*ema);
   }
   const Parameters& own() { return sharded ? sharded->own() : world.model->parameters(); }
-  TrainParts parts() { return {world, own(), *optimizer, *ema}; }
+  TrainParts parts() { return {world, own(), *optimizer, *ema, ranks.model_ranks().tensor}; }
   /// Returns how many bytes were read.
   int64_t load(const fs::path& folder) {
     const auto state =
@@ -70,12 +72,12 @@ struct Rank {
   std::unique_ptr<Optimizer> optimizer;
 };
 
-void on_ranks(int64_t count, const std::function<void(Rank&)>& run) {
-  if (count == 1) {
+void on_ranks(const MeshShape& shape, const std::function<void(Rank&)>& run) {
+  if (shape.ranks() == 1) {
     Rank alone(nullptr);
     return run(alone);
   }
-  run_as_threads({.data = count}, [&](Mesh& mesh) {
+  run_as_threads(shape, [&](Mesh& mesh) {
     Rank rank(std::shared_ptr<const Mesh>(&mesh, [](const Mesh*) {}));
     run(rank);
   });
@@ -102,7 +104,7 @@ void expect_same(const NamedTensors& got, const NamedTensors& want, const std::s
 TEST(TrainState, GoesFromAnyLayoutToAnyOtherToTheBit) {
   const testing::TemporaryFolder folder;
   const fs::path first = folder / "first";
-  on_ranks(1, [&](Rank& rank) {
+  on_ranks({}, [&](Rank& rank) {
     const TrainState state = capture_state(rank.parts(), {.loader = {}}, true);
     uint64_t seed = 0;
     for (const auto& [name, tensors] : state.files) scramble(tensors, seed += 1000);
@@ -112,21 +114,33 @@ TEST(TrainState, GoesFromAnyLayoutToAnyOtherToTheBit) {
   EXPECT_EQ(want.files.size(), 3U);
   fs::path from = first;
   int64_t hop = 0;
-  for (const int64_t ranks : {4, 2, 1, 4, 3, 1}) {
-    const fs::path to = folder / std::to_string(++hop);
-    on_ranks(ranks, [&](Rank& rank) {
+  const std::vector<MeshShape> layouts = {{.data = 4},
+                                          {.data = 2, .tensor = 2},
+                                          {.data = 1},
+                                          {.tensor = 3},
+                                          {.context = 2, .tensor = 2},
+                                          {.data = 3},
+                                          {.data = 2, .context = 2},
+                                          {}};
+  for (const MeshShape& layout : layouts) {
+    const std::string folder_name =
+        fmt::format("{}-{}x{}x{}", ++hop, layout.data, layout.context, layout.tensor);
+    const fs::path to = folder / folder_name;
+    on_ranks(layout, [&](Rank& rank) {
       rank.load(from);
-      // Every rank has all weights, whoever keeps their moments.
-      NamedTensors weights;
-      for (const Parameter& p : rank.world.model->parameters().all()) {
-        weights.emplace_back(p.name, p.value.detach());
+      // Every rank has all weights that it computes with, whoever keeps their moments.
+      NamedTensors weights, own;
+      for (const auto& [name, tensor] : want.files.at("model")) {
+        const Parameter& p = *rank.world.model->parameters().find(name);
+        weights.emplace_back(name, p.value.detach());
+        own.emplace_back(name, p.slice ? p.slice->part_of(tensor) : tensor);
       }
-      expect_same(weights, want.files.at("model"), "weights of a rank");
+      expect_same(weights, own, "weights of a rank");
       rank.save(to);
     });
     const TrainState got = load_checkpoint(checkpoint_directory(to, kStep));
     for (const auto& [name, tensors] : want.files) {
-      expect_same(got.files.at(name), tensors, name + " of " + std::to_string(ranks) + " ranks");
+      expect_same(got.files.at(name), tensors, name + " of " + folder_name);
     }
     from = to;
   }
@@ -141,12 +155,12 @@ TEST(TrainState, GoesFromAnyLayoutToAnyOtherToTheBit) {
 TEST(TrainState, ARankReadsAllWeightsAndItsShareOfTheRest) {
   const testing::TemporaryFolder folder;
   int64_t weights = 0, all = 0;
-  on_ranks(1, [&](Rank& rank) {
+  on_ranks({}, [&](Rank& rank) {
     rank.save(folder.path());
     for (const at::Tensor& value : rank.own().values()) weights += value.nbytes();
     all = rank.load(folder.path());
   });
-  on_ranks(4, [&](Rank& rank) {
+  on_ranks({.data = 4}, [&](Rank& rank) {
     EXPECT_LE(rank.load(folder.path()), weights + (all - weights) * 2 / 5);
   });
 }
@@ -154,7 +168,7 @@ TEST(TrainState, ARankReadsAllWeightsAndItsShareOfTheRest) {
 TEST(TrainState, ARankWritesItsShareAndTheFirstWhatAllHave) {
   std::mutex mutex;
   int64_t all = 0, most = 0, counters = 0;
-  on_ranks(4, [&](Rank& rank) {
+  on_ranks({.data = 4}, [&](Rank& rank) {
     const TrainState state = capture_state(rank.parts(), {.loader = {}}, rank.ranks.first());
     const std::lock_guard lock(mutex);
     int64_t bytes = 0;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "praxino/parallel/communicator.h"
 #include "praxino/parallel/share.h"
 
 namespace praxino {
@@ -20,6 +21,7 @@ struct Slice {
 
   int64_t ranks() const { return static_cast<int64_t>(ranges.size()); }
   int64_t length(int64_t of_rank) const;  // of a part along dim
+  std::vector<int64_t> lengths() const;   // of all ranks' parts
   int64_t longest() const;                // of all parts
   int64_t whole_length() const;           // of the tensor
   /// The shape of the tensor whose part has `part_sizes`; dims before its last two are kept.
@@ -36,5 +38,19 @@ struct Slice {
 /// divides length.
 Slice slice_of(int64_t dim, int64_t length, int64_t unit, int64_t ranks, int64_t rank,
                int64_t copies = 1);
+
+/// Batches of parts [G, rows, cols] of G matrices, one batch on every rank of `group` -> `counts`
+/// of the whole matrices on each rank, the first ones on rank 0; and back. Rows (or columns) come
+/// in the order of the ranks' parts: those of the matrix, permuted. All ranks together; not
+/// differentiated.
+at::Tensor trade_parts(const at::Tensor& parts, const Slice& slice,
+                       const std::vector<int64_t>& counts, const Communicator& group);
+at::Tensor trade_back(const at::Tensor& wholes, const Slice& slice,
+                      const std::vector<int64_t>& counts, const Communicator& group);
+
+/// The whole matrix of which every rank of `group` has a part: on rank `to`; undefined on the
+/// others. All ranks together; not differentiated.
+at::Tensor whole_at(int64_t to, const at::Tensor& part, const Slice& slice,
+                    const Communicator& group);
 
 }  // namespace praxino

@@ -13,6 +13,7 @@
 
 #include "praxino/config/run.h"
 #include "praxino/layers/parameters.h"
+#include "praxino/parallel/communicator.h"
 
 namespace praxino {
 
@@ -26,6 +27,12 @@ struct StepStats {
 /// Adds float32 scalars up over the ranks that keep the other parameters, in place; every rank then
 /// has the same bits. Empty: this process keeps all of them.
 using SumOverRanks = std::function<void(const at::Tensor&)>;
+
+/// Where the parameters are a rank's share of a model.
+struct OptimizerRanks {
+  SumOverRanks sum = {};
+  Communicator tensor = {};  // those that hold the other parts of sliced matrices
+};
 
 /// Owns the moments. Not thread-safe. At most four virtual functions.
 class Optimizer {
@@ -56,12 +63,14 @@ class Ema;
 
 /// Manages the parameters that require a gradient now; the others are frozen and left alone.
 /// `parameters` is borrowed and must outlive the optimizer. Where they are a rank's share of a
-/// model, `sum` makes the gradient norm, and so clipping and skipping, that of the whole model; the
-/// loss must then be the same on every rank. `averages` is borrowed, too, and may be off: where it
-/// is given, step() updates it, so that a GPU does both in one pass over memory. On a GPU whose
-/// kernels serve, a step is a handful of launches (praxino/ops/parameter_update.h).
+/// model, `ranks` makes the gradient norm, and so clipping and skipping, that of the whole model,
+/// and gives Muon whole matrices; the loss must then be the same on every rank, and the ranks of
+/// ranks.tensor must hold parts of the same matrices. `averages` is borrowed, too, and may be off:
+/// where it is given, step() updates it, so that a GPU does both in one pass over memory. On a GPU
+/// whose kernels serve, a step is a handful of launches (praxino/ops/parameter_update.h).
 std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters,
-                                          SumOverRanks sum = {}, Ema* averages = nullptr);
+                                          const OptimizerRanks& ranks = {},
+                                          Ema* averages = nullptr);
 
 /// The learning-rate factor in [0, 1] at `progress` (0 at the first step, 1 at the end of the run)
 /// for step number `step` (from 0; warm-up counts steps).

@@ -10,6 +10,7 @@
 
 #include "praxino/config/actions.h"
 #include "praxino/config/run.h"
+#include "praxino/layers/ranks.h"
 #include "praxino/model/world_model.h"
 #include "praxino/objective/objective.h"
 #include "praxino/ops/kernels.h"
@@ -55,7 +56,9 @@ void start_kernels(const RunConfig& config, const at::Device& device, bool train
 
 /// An untrained world on config.run.device, its kernels started. Has a GPU sum bfloat16 products in
 /// float32, for the whole process.
-World build_world(const RunConfig& config, std::vector<ActionField> fields);
+/// Where several ranks share the model each builds its part.
+World build_world(const RunConfig& config, std::vector<ActionField> fields,
+                  const ModelRanks& ranks = {});
 /// The same without memory, its tensors on at::kMeta: for any size of model.
 World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16);
 
