@@ -126,11 +126,12 @@ frame_attention_kernel(FrameAttention p) {
     Bf16* k_tile = stages.keys_of(index);
     if constexpr (kNorm) {
       if (index == 0) {
-        norm_rotate_tile<kQueries, kWidth, kThreads>(q_tile, at.queries.size(),
-                                                     rotation_of_queries(p.norm, first, kWidth));
+        norm_rotate_tile<kQueries, kWidth, kThreads>(
+            q_tile, at.queries.size(),
+            rotation_of_queries<kWidth>(p.norm, p.shape, at.head, first));
       }
-      norm_rotate_tile<kKeys, kWidth, kThreads>(k_tile, keys.size(),
-                                                rotation_of_keys(p.norm, keys.begin, kWidth));
+      norm_rotate_tile<kKeys, kWidth, kThreads>(
+          k_tile, keys.size(), rotation_of_keys<kWidth>(p.norm, p.shape, at.key_head, keys.begin));
       sync_block();
     }
     Results<kRowTiles, kKeys / 8> scores;

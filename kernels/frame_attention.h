@@ -7,7 +7,8 @@
 //
 // Element (b, s, h, i) of an operand is at b * batch + s * token + h * head + i of its strides.
 // Refused (kRefused): head widths other than 64 and 128, pointers that are not aligned to 16 bytes,
-// strides that are not multiples of 8, query heads that key/value heads do not divide, masks out of
+// strides that are not multiples of 8, query heads that key/value heads do not divide, key/value
+// heads that places do not divide, masks out of
 // range, scales that are not positive, grids above 2^31 blocks, and what the device has no shared
 // memory for.
 
@@ -38,13 +39,13 @@ struct HeadsOut {
 
 /// RMSNorm of queries and keys with a gain each, then rotary positions (include/praxino/ops/norm.h:
 /// norm_rotate), in the load; results are rounded to bfloat16 as if they had been written. Without
-/// gains, queries and keys are taken as they are.
+/// gains, queries and keys are taken as they are. Tables have a row for each place of each token.
 struct QkNormRotate {
   const float* query_gain = nullptr;  // width
   const float* key_gain = nullptr;
-  const float* query_cos = nullptr;  // queries x width / 2
+  const float* query_cos = nullptr;  // queries places x width / 2
   const float* query_sin = nullptr;
-  const float* key_cos = nullptr;  // keys x width / 2
+  const float* key_cos = nullptr;  // keys places x width / 2
   const float* key_sin = nullptr;
 };
 
@@ -55,6 +56,10 @@ struct AttentionShape {
   int width = 0;          // of a head: 64 or 128
   float scale = 0;        // of scores, 1 / sqrt(width) as a rule
   FrameMask mask;
+  // Along time the places of a frame lie side by side, each with heads of its own: to the kernels
+  // one token with all of them. `heads` and `key_heads` count those of all places, of the first
+  // place first.
+  int places = 1;
   constexpr PRAXINO_HOST_DEVICE int64_t shared_by() const { return heads / key_heads; }
 };
 

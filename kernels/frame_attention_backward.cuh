@@ -78,7 +78,7 @@ PRAXINO_DEVICE void norm_rotate_tile_backward(const Bf16* tile, int valid, const
       x = {load_vector<kPiece>(from, site), load_vector<kPiece>(from + kHalf, site)};
       g = {load_vector<kPiece>(tile + tile_offset(row, column, kWidth), site),
            load_vector<kPiece>(tile + tile_offset(row, column + kHalf, kWidth), site)};
-      const int64_t angle = int64_t{row} * kHalf + column;
+      const int64_t angle = int64_t{row} * rows.by.stride + column;
       g = rotated_back(g, load_vector<kPiece>(rows.by.cos + angle, site),
                        load_vector<kPiece>(rows.by.sin + angle, site));
     }

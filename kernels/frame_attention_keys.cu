@@ -175,7 +175,7 @@ PRAXINO_DEVICE void write_query_gradients(const FrameAttentionBackward& p,
   norm_rotate_tile_backward<kQueries, kWidth, kThreads>(
       tile, queries.size(),
       {row_of(p.q, work.batch, head, queries.begin), p.q.strides.token, to, p.grad_q.strides.token,
-       rotation_of_queries(p.norm, queries.begin, kWidth)},
+       rotation_of_queries<kWidth>(p.norm, p.shape, head, queries.begin)},
       memory.query_gains);
 }
 
@@ -234,10 +234,12 @@ frame_attention_keys_kernel(FrameAttentionBackward p) {
     if (norm) {
       if (index == 0) {
         norm_rotate_tile<kKeys, kWidth, kThreads>(
-            memory.k, work.keys.size(), rotation_of_keys(p.norm, work.keys.begin, kWidth));
+            memory.k, work.keys.size(),
+            rotation_of_keys<kWidth>(p.norm, p.shape, work.key_head, work.keys.begin));
       }
       norm_rotate_tile<kQueries, kWidth, kThreads>(
-          q_tile, queries.size(), rotation_of_queries(p.norm, queries.begin, kWidth));
+          q_tile, queries.size(),
+          rotation_of_queries<kWidth>(p.norm, p.shape, work.head(index), queries.begin));
       sync_block();
     }
     Results<kRowTiles, kQueries / 8> scores;
@@ -282,7 +284,8 @@ frame_attention_keys_kernel(FrameAttentionBackward p) {
   norm_rotate_tile_backward<kKeys, kWidth, kThreads>(
       memory.k, work.keys.size(),
       {row_of(p.k, work.batch, work.key_head, work.keys.begin), p.k.strides.token, to,
-       p.grad_k.strides.token, rotation_of_keys(p.norm, work.keys.begin, kWidth)},
+       p.grad_k.strides.token,
+       rotation_of_keys<kWidth>(p.norm, p.shape, work.key_head, work.keys.begin)},
       memory.key_gains);
   sync_block();
   write_gains<Tiles, kWidth>(p, memory);

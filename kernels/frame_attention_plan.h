@@ -110,6 +110,7 @@ bool readable(const Heads& x) {
 constexpr bool in_range(const AttentionShape& s) {
   if (s.width != 64 && s.width != 128) return false;
   if (s.batch < 0 || s.heads < 0 || s.key_heads < 1 || s.heads % s.key_heads != 0) return false;
+  if (s.places < 1 || s.key_heads % s.places != 0) return false;
   return s.scale > 0 && in_range(s.mask) && (s.heads == 0 || s.batch <= INT32_MAX / s.heads);
 }
 

@@ -189,14 +189,26 @@ PRAXINO_DEVICE Bf16* row_of(const HeadsOut& x, int64_t batch, int64_t head, int6
   return x.data + x.strides.at(batch, head) + token * x.strides.token;
 }
 
-/// The tables of queries first.., of keys first...
-PRAXINO_DEVICE Rotation rotation_of_queries(const QkNormRotate& norm, int64_t first, int width) {
-  const int64_t angle = first * (width / 2);
-  return {norm.query_gain, norm.query_cos + angle, norm.query_sin + angle};
+/// Tables from token `first` on, of the place that a head belongs to; `heads`: of all places.
+template <int kWidth>
+PRAXINO_DEVICE Rotation rotation_from(const Rotation& all, int places, int head, int64_t heads,
+                                      int first) {
+  const int place = head / (static_cast<int>(heads) / places);
+  const int64_t angle = (int64_t{first} * places + place) * (kWidth / 2);
+  return {all.gain, all.cos + angle, all.sin + angle, places * (kWidth / 2)};
 }
-PRAXINO_DEVICE Rotation rotation_of_keys(const QkNormRotate& norm, int64_t first, int width) {
-  const int64_t angle = first * (width / 2);
-  return {norm.key_gain, norm.key_cos + angle, norm.key_sin + angle};
+/// Of queries first.. of a query head, of keys first.. of a key/value head.
+template <int kWidth>
+PRAXINO_DEVICE Rotation rotation_of_queries(const QkNormRotate& norm, const AttentionShape& shape,
+                                            int head, int first) {
+  return rotation_from<kWidth>({norm.query_gain, norm.query_cos, norm.query_sin, 0}, shape.places,
+                               head, shape.heads, first);
+}
+template <int kWidth>
+PRAXINO_DEVICE Rotation rotation_of_keys(const QkNormRotate& norm, const AttentionShape& shape,
+                                         int key_head, int first) {
+  return rotation_from<kWidth>({norm.key_gain, norm.key_cos, norm.key_sin, 0}, shape.places,
+                               key_head, shape.key_heads, first);
 }
 
 /// What a block works on whose unit is a tile of queries.

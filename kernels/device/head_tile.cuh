@@ -103,8 +103,9 @@ PRAXINO_DEVICE void store_operand(Bf16* tile, int row, int column, const Fragmen
 /// One of two tables of a rotation.
 struct Rotation {
   const float* gain;  // kWidth
-  const float* cos;   // a row a position
+  const float* cos;   // a row a position, `stride` elements apart
   const float* sin;
+  int stride;
 };
 
 /// The pieces of a row that a lane holds (rotation_lanes), before the rotation.
@@ -169,7 +170,7 @@ PRAXINO_DEVICE void norm_rotate_tile(Bf16* tile, int valid, const Rotation& by,
     const float inverse = inverse_rms(group_sum(dot(x, x), kLanes, site), kWidth);
     if (row >= valid) continue;
     scale_by(x, inverse, by.gain + column, by.gain + kWidth / 2 + column, site);
-    const int64_t angle = int64_t{row} * (kWidth / 2) + column;
+    const int64_t angle = int64_t{row} * by.stride + column;
     const HalfRows y = rotated(x, load_vector<kPiece>(by.cos + angle, site),
                                load_vector<kPiece>(by.sin + angle, site));
     store_vector(left, y.first, site);

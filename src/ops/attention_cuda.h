@@ -26,11 +26,23 @@ std::optional<at::Tensor> frame_causal_attention(const at::Tensor& q, const at::
 std::optional<at::Tensor> frame_causal_attention_step(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     kernels::Tier tier = kernels::Tier::kPortable);
+/// The same with the keys in `parts` parts, at once and then joined (kernels/join_attention.h);
+/// without a number, as many as fill the device. Nothing where one part is enough, where a gradient
+/// is asked for, and where parts of the cache would have to be copied.
+std::optional<at::Tensor> frame_causal_attention_parts(const at::Tensor& q, const at::Tensor& k,
+                                                       const at::Tensor& v, kernels::Tier tier,
+                                                       std::optional<int64_t> parts = {});
 std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const FrameWindow& window);
 std::optional<at::Tensor> time_attention(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, const QkNorm& norm,
                                          const FrameWindow& window);
+/// The same by the kernels over frames, a token a frame: up to kMostLongFrames frames. With a norm,
+/// nothing where those take none in the load (docs/kernels.md).
+inline constexpr int64_t kMostLongFrames = 256;
+std::optional<at::Tensor> time_attention_long(const at::Tensor& q, const at::Tensor& k,
+                                              const at::Tensor& v, const QkNorm* norm,
+                                              const FrameWindow& window);
 /// Nothing where a gradient is asked for. Frames of the cache lie together in each batch row.
 std::optional<at::Tensor> time_attention_step(const at::Tensor& q, const at::Tensor& k,
                                               const at::Tensor& v, const QkNorm& norm);

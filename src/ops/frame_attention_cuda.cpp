@@ -1,3 +1,4 @@
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -9,9 +10,9 @@
 #include "kernel_registry.h"
 #include "kernels/frame_attention_hopper.h"
 #include "kernels/frame_attention_plan.h"
+#include "kernels/join_attention.h"
+#include "kernels/time_attention.h"
 #include "launch_cuda.h"
-#include "praxino/ops/norm.h"
-#include "self_check.h"
 
 namespace praxino::ops::cuda {
 namespace {
@@ -45,13 +46,16 @@ kernels::HeadsOut out_of(const Tensor& x) {
   return {static_cast<kernels::Bf16*>(x.mutable_data_ptr()), strides_of(x)};
 }
 
-kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const FrameMask& mask) {
+// `places` of whose heads side by side are the heads of a token.
+kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const FrameMask& mask,
+                                 int64_t places = 1) {
   return {.batch = q.size(0),
           .heads = q.size(2),
           .key_heads = k.size(2),
           .width = static_cast<int>(q.size(3)),
           .scale = 1.0F / std::sqrt(static_cast<float>(q.size(3))),
-          .mask = mask};
+          .mask = mask,
+          .places = static_cast<int>(places)};
 }
 
 // Gains and tables in the order of QkNormRotate, or nothing.
@@ -63,34 +67,46 @@ kernels::QkNormRotate norm_of(at::TensorList tables) {
   return {data(0), data(1), data(2), data(3), data(4), data(5)};
 }
 
+struct Attended {
+  Tensor out;  // as q
+  Tensor lse;  // R H Q: the logarithm of each row's sum
+};
+
+// Operands laid out, gains and tables after them where there are any.
+Attended attended(const variable_list& in, const FrameMask& mask, int64_t places, Tier tier) {
+  const Tensor &q = in[0], &k = in[1];
+  const Launching launching(q);
+  Attended to{.out = at::empty(q.sizes(), q.options()),
+              .lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat))};
+  const kernels::FrameAttention p{.q = in_of(q),
+                                  .k = in_of(k),
+                                  .v = in_of(in[2]),
+                                  .out = out_of(to.out),
+                                  .lse = to.lse.mutable_data_ptr<float>(),
+                                  .norm = norm_of(at::TensorList(in).slice(3)),
+                                  .shape = shape_of(q, k, mask, places)};
+  const auto launch = tier == Tier::kHopper ? kernels::launch_frame_attention_hopper
+                                            : kernels::launch_frame_attention;
+  Launching::check(launch(p, launching.stream()), "frame attention");
+  return to;
+}
+
 // q: R Q H K; k, v: R S G K; gains and tables follow v where there are any.
 struct FrameAttention : torch::autograd::Function<FrameAttention> {
   static Tensor forward(AutogradContext* ctx, at::TensorList inputs, const FrameMask& mask,
-                        Tier tier) {
+                        int64_t places, Tier tier) {
     variable_list saved;
     for (size_t i = 0; i < inputs.size(); ++i)
       saved.push_back(i < 3 ? laid_out(inputs[i], tier) : inputs[i].contiguous());
-    const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const Launching launching(q);
-    const Tensor out = at::empty(q.sizes(), q.options());
-    const Tensor lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
-    const kernels::FrameAttention p{.q = in_of(q),
-                                    .k = in_of(k),
-                                    .v = in_of(v),
-                                    .out = out_of(out),
-                                    .lse = lse.mutable_data_ptr<float>(),
-                                    .norm = norm_of(at::TensorList(saved).slice(3)),
-                                    .shape = shape_of(q, k, mask)};
-    const auto launch = tier == Tier::kHopper ? kernels::launch_frame_attention_hopper
-                                              : kernels::launch_frame_attention;
-    Launching::check(launch(p, launching.stream()), "frame attention");
-    saved.push_back(out);
-    saved.push_back(lse);
+    const Attended result = attended(saved, mask, places, tier);
+    saved.push_back(result.out);
+    saved.push_back(result.lse);
     ctx->save_for_backward(saved);
     ctx->saved_data["mask"] = std::vector<int64_t>{mask.tokens, mask.window,  mask.sinks,
                                                    mask.offset, mask.queries, mask.keys};
+    ctx->saved_data["places"] = places;
     ctx->saved_data["tier"] = static_cast<int64_t>(tier);
-    return out;
+    return result.out;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -101,7 +117,8 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
     const auto tier = static_cast<Tier>(ctx->saved_data["tier"].toInt());
     const Tensor grad = laid_out(grads[0], tier);
     const Launching launching(q);
-    const kernels::AttentionShape shape = shape_of(q, k, mask_of(ctx));
+    const kernels::AttentionShape shape =
+        shape_of(q, k, mask_of(ctx), ctx->saved_data["places"].toInt());
     const auto floats = [&](int64_t count) { return at::empty({count}, lse.options()); };
     const bool norm = !tables.empty();
     const Tensor grad_q = at::empty(q.sizes(), q.options()),
@@ -133,7 +150,7 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
       results.insert(results.end(), {query_gain, key_gain});
       results.resize(3 + tables.size());  // the tables have none
     }
-    results.resize(results.size() + 2);  // the mask, the tier
+    results.resize(results.size() + 3);  // the mask, the places, the tier
     return results;
   }
 
@@ -145,27 +162,41 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
   }
 };
 
-// R Q H K with R S G K. Nothing where the kernel does not take it.
-std::optional<Tensor> attend(const Tensor& q, const Tensor& k, const Tensor& v,
-                             const FrameMask& mask, Tier tier, const Tables& tables = {}) {
+// R Q H K with R S G K.
+bool is_served(const Tensor& q, const Tensor& k, const Tensor& v) {
   const auto is_operand = [&](const Tensor& x) {
     return x.scalar_type() == at::kBFloat16 && x.device() == q.device() && x.numel() > 0 &&
            x.size(0) == q.size(0) && x.size(3) == q.size(3);
   };
-  if (!on_capable_gpu(q) || !is_operand(q) || !is_operand(k) || !is_operand(v)) return std::nullopt;
-  if (v.sizes() != k.sizes() || !in_range(shape_of(q, k, mask))) return std::nullopt;
-  variable_list inputs = {q, k, v};
-  inputs.insert(inputs.end(), tables.begin(), tables.end());
-  return FrameAttention::apply(at::TensorList(inputs), mask, tier);
+  return on_capable_gpu(q) && is_operand(q) && is_operand(k) && is_operand(v) &&
+         v.sizes() == k.sizes();
 }
 
-// Nothing where one of them is not what kernels take.
-std::optional<Tables> tables_of(const QkNorm& norm, const Tensor& q, const Tensor& k) {
+// A new frame over a cache, R Q H K with R S G K. Frames in any order, all seen: one frame of all
+// keys, and of queries, should they be more.
+FrameMask mask_of_step(const Tensor& q, const Tensor& k) {
+  return kernels::frame_mask(
+      {.tokens = std::max(q.size(1), k.size(1)), .queries = q.size(1), .keys = k.size(1)});
+}
+
+// R Q H K with R S G K. Nothing where the kernel does not take it.
+std::optional<Tensor> attend(const Tensor& q, const Tensor& k, const Tensor& v,
+                             const FrameMask& mask, Tier tier, const Tables& tables = {},
+                             int64_t places = 1) {
+  if (!is_served(q, k, v) || !in_range(shape_of(q, k, mask, places))) return std::nullopt;
+  variable_list inputs = {q, k, v};
+  inputs.insert(inputs.end(), tables.begin(), tables.end());
+  return FrameAttention::apply(at::TensorList(inputs), mask, places, tier);
+}
+
+// Nothing where one of them is not what kernels take, for as many positions.
+std::optional<Tables> tables_of(const QkNorm& norm, const Tensor& q, int64_t of_queries,
+                                int64_t of_keys) {
   const int64_t width = q.size(-1);
   Tables tables = {norm.query_gain,  norm.key_gain, norm.queries.cos,
                    norm.queries.sin, norm.keys.cos, norm.keys.sin};
   for (size_t i = 0; i < tables.size(); ++i) {
-    const int64_t rows = i < 4 ? q.size(2) : k.size(2);
+    const int64_t rows = i < 4 ? of_queries : of_keys;
     if (i < 2 ? !is_float(tables[i], {width}, q) : !is_float(tables[i], {rows, width / 2}, q))
       return std::nullopt;
     if (i >= 2 && tables[i].requires_grad()) return std::nullopt;
@@ -183,7 +214,7 @@ std::optional<Tensor> space_attention(const Tensor& q, const Tensor& k, const Te
       kernels::frame_mask({.tokens = k.size(2), .queries = q.size(2), .keys = k.size(2)});
   Tables tables;
   if (norm != nullptr) {
-    const std::optional<Tables> found = tables_of(*norm, q, k);
+    const std::optional<Tables> found = tables_of(*norm, q, q.size(2), k.size(2));
     if (!found) return std::nullopt;
     const Launching on_its_device(q);
     if (!kernels::takes_norm(shape_of(q.flatten(0, 1), k.flatten(0, 1), mask))) return std::nullopt;
@@ -208,123 +239,77 @@ std::optional<Tensor> frame_causal_attention(const Tensor& q, const Tensor& k, c
 std::optional<Tensor> frame_causal_attention_step(const Tensor& q, const Tensor& k, const Tensor& v,
                                                   Tier tier) {
   if (!on_capable_gpu(q) || q.dim() != 5 || k.dim() != 5 || v.dim() != 5) return std::nullopt;
-  // Frames in any order, all seen: one frame of all keys, and of queries, should they be more.
-  const int64_t queries = q.size(1) * q.size(2), keys = k.size(1) * k.size(2);
-  const FrameMask mask =
-      kernels::frame_mask({.tokens = std::max(queries, keys), .queries = queries, .keys = keys});
-  const auto out = attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask, tier);
+  const Tensor rows = q.flatten(1, 2), keys = k.flatten(1, 2);
+  const auto out = attend(rows, keys, v.flatten(1, 2), mask_of_step(rows, keys), tier);
   return out ? std::optional(out->view(q.sizes())) : std::nullopt;
 }
 
-namespace {
-
-// Scores and their gradients pass through bfloat16 in another order.
-constexpr double kTolerance = 3e-2;
-
-constexpr FrameWindow kWindow{.window = 2, .sinks = 1};
-
-std::vector<Tensor> frames_of_heads(int64_t tokens, int64_t width, const at::TensorOptions& o) {
-  return {noise({1, 2, tokens, 4, width}, 0, o), noise({1, 2, tokens, 2, width}, 1, o),
-          noise({1, 2, tokens, 2, width}, 2, o)};
-}
-
-SelfCheck causal_check(const at::TensorOptions& o, Tier tier) {
-  SelfCheck check{
-      .kernel =
-          [tier](const std::vector<Tensor>& in) {
-            if (in[0].size(1) < in[1].size(1))
-              return cuda::frame_causal_attention_step(in[0], in[1], in[2], tier).value();
-            return cuda::frame_causal_attention(in[0], in[1], in[2], kWindow, tier).value();
-          },
-      .formula =
-          [](const std::vector<Tensor>& in) {
-            if (in[0].size(1) < in[1].size(1))
-              return formula::frame_causal_attention_step(in[0], in[1], in[2]);
-            return formula::frame_causal_attention(in[0], in[1], in[2], kWindow);
-          },
-      .cases = {},
-      .tolerance = kTolerance};
-  for (const int64_t width : {64, 128}) {
-    for (const int64_t frames : {5, 1}) {  // training, a step
-      check.cases.push_back({noise({1, frames, 64, 4, width}, 0, o),
-                             noise({1, 5, 64, 2, width}, 1, o), noise({1, 5, 64, 2, width}, 2, o)});
-    }
-    check.cases.push_back({noise({1, 5, 37, 4, width}, 0, o), noise({1, 5, 37, 2, width}, 1, o),
-                           noise({1, 5, 37, 2, width}, 2, o)});
+std::optional<Tensor> frame_causal_attention_parts(const Tensor& q, const Tensor& k,
+                                                   const Tensor& v, Tier tier,
+                                                   std::optional<int64_t> wanted) {
+  if (at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad()))
+    return std::nullopt;  // parts have no gradient
+  if (q.dim() != 5 || k.dim() != 5 || v.dim() != 5) return std::nullopt;
+  const Tensor rows = q.flatten(1, 2), keys = k.flatten(1, 2), values = v.flatten(1, 2);
+  if (!is_served(rows, keys, values)) return std::nullopt;
+  const Launching launching(q);
+  const int64_t parts = wanted.value_or(parts_of_keys(
+      shape_of(rows, keys, mask_of_step(rows, keys)), kernels::time_device().multiprocessors));
+  if (parts < 2 || keys.size(1) % parts != 0) return std::nullopt;
+  // B S G K -> (B parts) S/parts G K. A copy of the cache would take longer than parts save.
+  for (const Tensor& x : {keys, values}) {
+    if (x.size(0) > 1 && x.stride(0) != x.size(1) * x.stride(1)) return std::nullopt;
   }
-  return check;
-}
-
-}  // namespace
-
-// Small enough for one pass with the norm, and too long for it; grouped heads; both widths.
-SelfCheck check_of_space_attention(at::TensorOptions o) {
-  const at::TensorOptions f = o.dtype(at::kFloat);
-  const auto norm_of = [f](const std::vector<Tensor>& in) {
-    const auto table = [&](double phase) {
-      return noise({in[0].size(2), in[0].size(4) / 2}, phase, f);
-    };
-    const RopeTable rotation{.cos = table(4), .sin = table(5)};
-    return QkNorm{.query_gain = in[3], .key_gain = in[4], .queries = rotation, .keys = rotation};
+  const auto split = [parts](const Tensor& x) {
+    return x.unflatten(1, {parts, x.size(1) / parts}).flatten(0, 1);
   };
-  const auto rotated = [](const Tensor& x, const Tensor& gain, const QkNorm& norm) {
-    return formula::norm_rotate(x.flatten(0, 1), gain, norm.queries.cos, norm.queries.sin)
-        .view(x.sizes());
-  };
-  using Inputs = std::vector<Tensor>;
-  SelfCheck check{.kernel =
-                      [=](const Inputs& in) {
-                        if (in.size() == 3)
-                          return cuda::space_attention(in[0], in[1], in[2]).value();
-                        const QkNorm norm = norm_of(in);
-                        // A chip without room for it leaves the norm outside.
-                        if (const auto y = cuda::space_attention(in[0], in[1], in[2], &norm))
-                          return *y;
-                        return cuda::space_attention(rotated(in[0], in[3], norm),
-                                                     rotated(in[1], in[4], norm), in[2])
-                            .value();
-                      },
-                  .formula =
-                      [=](const Inputs& in) {
-                        if (in.size() == 3) return formula::space_attention(in[0], in[1], in[2]);
-                        const QkNorm norm = norm_of(in);
-                        return formula::space_attention(rotated(in[0], in[3], norm),
-                                                        rotated(in[1], in[4], norm), in[2]);
-                      },
-                  .cases = {},
-                  .tolerance = kTolerance};
-  for (const int64_t width : {64, 128}) {
-    check.cases.push_back(frames_of_heads(300, width, o));
-    check.cases.push_back(frames_of_heads(77, width, o));
-    check.cases.back().push_back(noise({width}, 3, f));
-    check.cases.back().push_back(noise({width}, 4, f));
-  }
-  return check;
+  const Tensor repeated = rows.unsqueeze(1)
+                              .expand({-1, parts, -1, -1, -1})
+                              .reshape({-1, rows.size(1), rows.size(2), rows.size(3)});
+  const variable_list in = {laid_out(repeated, tier), laid_out(split(keys), tier),
+                            laid_out(split(values), tier)};
+  const FrameMask mask = mask_of_step(in[0], in[1]);
+  if (!in_range(shape_of(in[0], in[1], mask))) return std::nullopt;
+  const Attended of_parts = attended(in, mask, 1, tier);
+  const Tensor out = at::empty(q.sizes(), q.options());
+  const kernels::JoinAttention p{
+      .results = static_cast<const kernels::Bf16*>(of_parts.out.const_data_ptr()),
+      .lse = of_parts.lse.const_data_ptr<float>(),
+      .out = static_cast<kernels::Bf16*>(out.mutable_data_ptr()),
+      .batch = rows.size(0),
+      .parts = parts,
+      .queries = rows.size(1),
+      .heads = rows.size(2),
+      .width = rows.size(3)};
+  Launching::check(kernels::launch_join_attention(p, launching.stream()), "joining attention");
+  return out;
 }
 
-SelfCheck check_of_space_attention_hopper(at::TensorOptions o) {
-  SelfCheck check{
-      .kernel =
-          [](const std::vector<Tensor>& in) {
-            return cuda::space_attention(in[0], in[1], in[2], nullptr, Tier::kHopper).value();
-          },
-      .formula =
-          [](const std::vector<Tensor>& in) {
-            return formula::space_attention(in[0], in[1], in[2]);
-          },
-      .cases = {},
-      .tolerance = kTolerance};
-  for (const int64_t width : {64, 128}) {
-    for (const int64_t tokens : {300, 77}) check.cases.push_back(frames_of_heads(tokens, width, o));
+std::optional<Tensor> time_attention_long(const Tensor& q, const Tensor& k, const Tensor& v,
+                                          const QkNorm* norm, const FrameWindow& window) {
+  if (!on_capable_gpu(q) || q.dim() != 5 || k.dim() != 5 || v.dim() != 5) return std::nullopt;
+  const int64_t frames = q.size(1), places = q.size(2);
+  if (frames > kMostLongFrames || k.size(1) != frames || k.size(2) != places || places == 0 ||
+      places > INT32_MAX)
+    return std::nullopt;
+  const FrameMask mask = kernels::frame_mask({.tokens = 1,
+                                              .window = window.window,
+                                              .sinks = window.sinks,
+                                              .queries = frames,
+                                              .keys = frames});
+  // A frame is one token with the heads of all of its places.
+  const auto wide = [](const Tensor& x) { return x.flatten(2, 3); };
+  const Tensor wide_q = wide(q), wide_k = wide(k);
+  Tables tables;
+  if (norm != nullptr) {
+    const std::optional<Tables> found = tables_of(*norm, q, frames * places, frames * places);
+    if (!found || wide_k.size(2) == 0) return std::nullopt;
+    const Launching on_its_device(q);
+    if (!kernels::takes_norm(shape_of(wide_q, wide_k, mask, places))) return std::nullopt;
+    tables = *found;
   }
-  return check;
-}
-
-SelfCheck check_of_frame_causal_attention(at::TensorOptions o) {
-  return causal_check(o, Tier::kPortable);
-}
-SelfCheck check_of_frame_causal_attention_hopper(at::TensorOptions o) {
-  return causal_check(o, Tier::kHopper);
+  const auto out = attend(wide_q, wide_k, wide(v), mask, Tier::kPortable, tables, places);
+  return out ? std::optional(out->view(q.sizes())) : std::nullopt;
 }
 
 namespace checked {
@@ -362,7 +347,11 @@ std::optional<Tensor> frame_causal_attention(const Tensor& q, const Tensor& k, c
 std::optional<Tensor> frame_causal_attention_step(const Tensor& q, const Tensor& k,
                                                   const Tensor& v) {
   const auto tier = causal_tier(q);
-  return tier ? cuda::frame_causal_attention_step(q, k, v, *tier) : std::nullopt;
+  if (!tier) return std::nullopt;
+  if (usable(Kernel::frame_causal_attention_parts, q, q.scalar_type())) {
+    if (auto y = cuda::frame_causal_attention_parts(q, k, v, *tier)) return y;
+  }
+  return cuda::frame_causal_attention_step(q, k, v, *tier);
 }
 
 }  // namespace checked

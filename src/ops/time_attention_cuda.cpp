@@ -223,14 +223,20 @@ SelfCheck check_of_time_attention(at::TensorOptions o) {
 
 std::optional<Tensor> checked::time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                               const FrameWindow& window) {
-  if (!usable(Kernel::time_attention, q, q.scalar_type())) return std::nullopt;
-  return cuda::time_attention(q, k, v, window);
+  if (usable(Kernel::time_attention, q, q.scalar_type())) {
+    if (auto o = cuda::time_attention(q, k, v, window)) return o;
+  }
+  if (!usable(Kernel::time_attention_long, q, q.scalar_type())) return std::nullopt;
+  return cuda::time_attention_long(q, k, v, nullptr, window);
 }
 
 std::optional<Tensor> checked::time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                               const QkNorm& norm, const FrameWindow& window) {
-  if (!usable(Kernel::time_attention, q, q.scalar_type())) return std::nullopt;
-  return cuda::time_attention(q, k, v, norm, window);
+  if (usable(Kernel::time_attention, q, q.scalar_type())) {
+    if (auto o = cuda::time_attention(q, k, v, norm, window)) return o;
+  }
+  if (!usable(Kernel::time_attention_long, q, q.scalar_type())) return std::nullopt;
+  return cuda::time_attention_long(q, k, v, &norm, window);
 }
 
 }  // namespace praxino::ops::cuda

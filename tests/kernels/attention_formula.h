@@ -24,7 +24,8 @@ inline AttentionInputs attention_inputs(AttentionShape shape, bool norm = false,
   const int64_t w = shape.width, rows_q = shape.batch * shape.mask.queries * shape.heads,
                 rows_k = shape.batch * shape.mask.keys * shape.key_heads;
   shape.scale = 1 / std::sqrt(static_cast<float>(w));
-  const int64_t angles_q = shape.mask.queries * w / 2, angles_k = shape.mask.keys * w / 2;
+  const int64_t angles_q = shape.mask.queries * shape.places * w / 2,
+                angles_k = shape.mask.keys * shape.places * w / 2;
   return {.shape = shape,
           .norm = norm,
           .q = exact(normal<Bf16>(rows_q * w, seed)),
@@ -166,10 +167,14 @@ class AttentionFormula {
 
   template <class Visit>
   void each_head(int64_t tokens, int64_t heads, Visit visit) const {
+    const int64_t places = in_.shape.places;
     for (int64_t b = 0; b < in_.shape.batch; ++b) {
       for (int64_t token = 0; token < tokens; ++token) {
-        for (int64_t h = 0; h < heads; ++h)
-          visit(at(b, token, h, tokens, heads), static_cast<size_t>(token) * width_ / 2);
+        for (int64_t h = 0; h < heads; ++h) {
+          const int64_t place = h / (heads / places);
+          visit(at(b, token, h, tokens, heads),
+                static_cast<size_t>(token * places + place) * width_ / 2);
+        }
       }
     }
   }

@@ -115,6 +115,14 @@ inline AttentionShape shape_of(int width, int64_t batch, int64_t heads, int64_t 
 
 inline FrameMask space(int tokens) { return {.tokens = tokens, .queries = tokens, .keys = tokens}; }
 
+/// Along time: as many heads at each of `places`, side by side.
+inline AttentionShape along_time(int width, int64_t batch, int places, int64_t heads,
+                                 int64_t key_heads, const FrameMask& mask) {
+  AttentionShape shape = shape_of(width, batch, places * heads, places * key_heads, mask);
+  shape.places = places;
+  return shape;
+}
+
 /// Frames, window, sinks, what lies before the first query.
 inline FrameMask causal(int tokens, int frames, int window, int sinks, int before = 0) {
   const int keys = tokens * frames;

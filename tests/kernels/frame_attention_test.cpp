@@ -71,6 +71,20 @@ TEST(FrameAttentionKernel, NormalisesAndRotatesInTheLoad) {
   expect_kernel_equals_formula(attention_inputs(shape_of(128, 2, 1, 1, space(37)), true));
 }
 
+// A token a frame, places side by side: one pass backward of both sizes, and two.
+TEST(FrameAttentionKernel, EqualsItsFormulaAlongTime) {
+  const auto frames = [](int count, int window = 0, int sinks = 0) {
+    return causal(1, count, window, sinks);
+  };
+  expect_kernel_equals_formula(attention_inputs(along_time(64, 2, 2, 2, 1, frames(67)), true));
+  expect_kernel_equals_formula(
+      attention_inputs(along_time(64, 1, 3, 1, 1, frames(131, 50, 3)), true), {.gap = 8});
+  expect_kernel_equals_formula(attention_inputs(along_time(128, 1, 2, 2, 2, frames(79)), true));
+  expect_kernel_equals_formula(attention_inputs(along_time(128, 2, 1, 2, 1, frames(131, 40, 7))));
+  expect_kernel_equals_formula(attention_inputs(along_time(64, 1, 2, 1, 1, frames(149))),
+                               {.gap = 8, .shared = kSmall});
+}
+
 TEST(FrameAttentionKernel, TakesRowsThatLieApart) {
   expect_kernel_equals_formula(attention_inputs(shape_of(64, 2, 2, 1, causal(7, 5, 2, 1))),
                                {.gap = 16});
@@ -157,6 +171,12 @@ TEST(FrameAttentionKernel, DoesNotLaunchForAnEmptyBatchAndRefusesWhatItDoesNotTa
         shape_of(64, int64_t{1} << 31, 2, 2, space(5)), shape_of(64, 1, 2, 2, {.tokens = 0}),
         shape_of(64, 1 << 30, 1, 1, space(1000))})
     EXPECT_EQ(status_of(shape).code, kRefused.code);
+  AttentionShape places = along_time(64, 0, 3, 2, 1, causal(1, 70, 0, 0));
+  EXPECT_TRUE(status_of(places).ok());
+  for (const int wrong : {0, 2}) {
+    places.places = wrong;
+    EXPECT_EQ(status_of(places).code, kRefused.code);
+  }
   AttentionShape empty = shape_of(64, 0, 2, 2, space(5));
   empty.scale = 0;
   EXPECT_EQ(status_of(empty).code, kRefused.code);

@@ -44,6 +44,7 @@ LIMITS = [
     (r"frame_attention_queries_kernel<(64|128)>", 255, 2, 1, MATRICES),
     (r"frame_attention_keys_kernel<KeyTiles<.*, false>, (64|128)>", 255, 0, 2, MATRICES),
     (r"frame_attention_keys_kernel<KeyTiles<.*, true>, (64|128)>", 255, 20, 6, MATRICES),
+    (r"join_attention_kernel", 80, 1, 1),
     (r"gate_add(_backward)?_any_kernel", 64, 0, 0),
     (r"gate_add_kernel<.*, 1>", 56, 4, 2),
     (r"gate_add_kernel<.*, 2>", 64, 8, 4),

@@ -1,6 +1,9 @@
 // The kernels of attention over frames on a real GPU against the formulas. Without one, all of this
 // skips; the same kernels run on the CPU in tests/kernels.
 #include "ops/attention_cuda.h"
+
+#include <ATen/core/grad_mode.h>
+
 #include "kernels/device_info.h"
 #include "ops/kernel_registry.h"
 #include "ops/launch_cuda.h"
@@ -45,9 +48,11 @@ class AttentionCuda : public ::testing::Test {
             normal({s.b, s.t, s.n, s.key_heads, s.width}, 2),
             normal({s.b, s.t, s.n, s.key_heads, s.width}, 3)};
   }
-  static QkNorm norm_of(const Inputs& in) {
-    const int64_t n = in[0].size(2), half = in[0].size(4) / 2;
-    const RopeTable table{.cos = gpu(normal({n, half}, 7)), .sin = gpu(normal({n, half}, 8))};
+  // With tables of so many positions.
+  static QkNorm norm_of(const Inputs& in, int64_t positions) {
+    const int64_t half = in[0].size(4) / 2;
+    const RopeTable table{.cos = gpu(normal({positions, half}, 7)),
+                          .sin = gpu(normal({positions, half}, 8))};
     return {.query_gain = gpu(in[3]), .key_gain = gpu(in[4]), .queries = table, .keys = table};
   }
   // Both take bfloat16 on the GPU; the formula is taken in float32 of the same rounded inputs, and
@@ -109,11 +114,11 @@ TEST_F(AttentionCuda, SpaceAttentionNormalisesAndRotates) {
     inputs.push_back(normal({shape.width}, 5));
     expect_equal(
         [](const Inputs& in) {
-          const QkNorm norm = norm_of(in);
+          const QkNorm norm = norm_of(in, in[0].size(2));
           return space_attention(in[0], in[1], in[2], norm);
         },
         [](const Inputs& in) {
-          const QkNorm norm = norm_of(in);
+          const QkNorm norm = norm_of(in, in[0].size(2));
           const auto rotated = [&](const at::Tensor& x, const at::Tensor& gain) {
             return formula::norm_rotate(x.flatten(0, 1), gain, norm.queries.cos, norm.queries.sin)
                 .view(x.sizes());
@@ -160,6 +165,68 @@ TEST_F(AttentionCuda, AStepSeesTheWholeCache) {
           inputs);
     }
   }
+}
+
+TEST_F(AttentionCuda, AStepOverPartsOfTheCacheSeesAllOfIt) {
+  const at::NoGradGuard no_gradient;
+  for (const int64_t width : {64, 128}) {
+    for (const auto& [batch, frames, parts] : {std::tuple{1, 6, 3}, {2, 8, 4}, {1, 16, 16}}) {
+      const Inputs in = operands({batch, frames, 67, 4, 2, width});
+      const at::Tensor q = rounded(in[0].narrow(1, 0, 1)), k = rounded(in[1]), v = rounded(in[2]);
+      const auto exact = [](const at::Tensor& x) { return x.to(at::kFloat); };
+      const at::Tensor want = formula::frame_causal_attention_step(exact(q), exact(k), exact(v));
+      const double coarse = relative_error(formula::frame_causal_attention_step(q, k, v), want);
+      for (const Tier tier : tiers()) {
+        SCOPED_TRACE(kernels::to_string(tier));
+        const auto run = [&] {
+          return cuda::frame_causal_attention_parts(q, k, v, tier, parts).value().cpu();
+        };
+        const at::Tensor got = run();
+        EXPECT_LE(relative_error(got.to(at::kFloat), want.cpu()), std::max(2 * coarse, 8e-3));
+        for (int i = testing::repetitions(100); i > 0; --i)
+          ASSERT_TRUE(testing::same_bits(run(), got));
+      }
+    }
+  }
+  const at::Tensor q = rounded(normal({2, 1, 7, 2, 64}, 1));
+  const at::Tensor k = rounded(normal({2, 6, 7, 2, 64}, 2)), part = k.narrow(1, 0, 4);
+  EXPECT_FALSE(cuda::frame_causal_attention_parts(q, k, k, Tier::kPortable, 5).has_value());
+  EXPECT_FALSE(cuda::frame_causal_attention_parts(q, k, k, Tier::kPortable).has_value());
+  EXPECT_FALSE(cuda::frame_causal_attention_parts(q, part, part, Tier::kPortable, 2).has_value());
+}
+
+TEST_F(AttentionCuda, LongSequencesAlongTimeEqualTheirFormula) {
+  for (const FrameWindow& window : {FrameWindow{}, FrameWindow{40, 3}}) {
+    for (const Shape& shape : {Shape{2, 70, 9, 4, 2, 64}, Shape{1, 256, 5, 3, 1, 64},
+                               Shape{2, 127, 3, 2, 2, 128}, Shape{1, 199, 7, 4, 1, 128}}) {
+      Inputs inputs = operands(shape);
+      expect_equal(
+          [&](const Inputs& in) {
+            return cuda::time_attention_long(in[0], in[1], in[2], nullptr, window).value();
+          },
+          [&](const Inputs& in) { return formula::time_attention(in[0], in[1], in[2], window); },
+          inputs);
+      inputs.push_back(normal({shape.width}, 4));
+      inputs.push_back(normal({shape.width}, 5));
+      expect_equal(
+          [&](const Inputs& in) {
+            return time_attention(in[0], in[1], in[2], norm_of(in, shape.t * shape.n), window);
+          },
+          [&](const Inputs& in) {
+            const QkNorm norm = norm_of(in, shape.t * shape.n);
+            const auto rotated = [&](const at::Tensor& x, const at::Tensor& gain) {
+              const at::Tensor rows = x.reshape({x.size(0), -1, x.size(3), x.size(4)});
+              return formula::norm_rotate(rows, gain, norm.queries.cos, norm.queries.sin)
+                  .view(x.sizes());
+            };
+            return formula::time_attention(rotated(in[0], norm.query_gain),
+                                           rotated(in[1], norm.key_gain), in[2], window);
+          },
+          inputs);
+    }
+  }
+  const at::Tensor long_q = rounded(normal({1, 257, 1, 1, 64}, 1));
+  EXPECT_FALSE(cuda::time_attention_long(long_q, long_q, long_q, nullptr, {}).has_value());
 }
 
 TEST_F(AttentionCuda, TakesPartsOfOneProduct) {
