@@ -162,6 +162,34 @@ TEST_P(Models, ACacheBranches) {
   EXPECT_LT(relative_error(got, forward(*model, in).narrow(1, 3, 1)), 1e-4);
 }
 
+// What a recording of decode_at() replays for later frames: the host's count of frames is not in
+// it.
+TEST_P(Models, ADecodeFindsItsPlaceInTensorsAlone) {
+  ModelConfig config = small(GetParam());
+  config.window = 3;
+  config.temporal_preconditioning = false;  // it has the last frame in tensors, too
+  const auto model = make_model(config);
+  const Input in;
+  const at::NoGradGuard off;
+  const auto cache = model->make_cache(kBatch);
+  for (int64_t t = 0; t < 4; ++t) {
+    const Input now = in.frames(t, 1);
+    EXPECT_EQ(cache->full(), t >= 2) << t;
+    model->decode(now.z, now.signal, now.actions, *cache, true);
+  }
+  const Input next = in.frames(4, 1);
+  const CachePlace place = model->place(*cache);
+  const auto later = cache->clone();
+  model->append(next.z, next.signal, *later);
+  EXPECT_FALSE(model->place(*later).times.equal(place.times));
+  const auto decoded = [&](KeyValueCache& over, const CachePlace& at) {
+    return model->decode_at(next.z, next.signal, next.actions, at, over);
+  };
+  const at::Tensor want = decoded(*cache, place);
+  EXPECT_TRUE(decoded(*later, place).equal(want));
+  EXPECT_FALSE(decoded(*later, model->place(*later)).equal(want));
+}
+
 TEST_P(Models, CheckpointingChangesNoGradient) {
   ModelConfig config = small(GetParam());
   const Input in;
