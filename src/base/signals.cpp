@@ -14,6 +14,8 @@ std::atomic<bool> installed = false;
 std::atomic<int> received = 0;  // the first signal; 0: none
 static_assert(std::atomic<int>::is_always_lock_free, "the handler must not take a lock");
 
+thread_local int uninterrupted = 0;  // how many Uninterrupted live
+
 struct sigaction old_interrupt = {};
 struct sigaction old_terminate = {};
 
@@ -59,7 +61,11 @@ int stop_requested() {
   return installed && signal != 0 ? 128 + signal : 0;
 }
 
+Uninterrupted::Uninterrupted() { ++uninterrupted; }
+Uninterrupted::~Uninterrupted() { --uninterrupted; }
+
 void throw_if_stopped() {
+  if (uninterrupted > 0) return;
   if (const int code = stop_requested()) throw Stopped(code);
 }
 

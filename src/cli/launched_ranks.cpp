@@ -12,6 +12,7 @@
 #include "praxino/parallel/launch.h"
 #include "praxino/parallel/spawn.h"
 #include "praxino/rollout/world.h"
+#include "praxino/train/layout.h"
 
 namespace praxino {
 namespace {
@@ -26,19 +27,6 @@ std::vector<std::string> own_arguments() {
     begin = end + 1;
   }
   return words;
-}
-
-MeshShape mesh_shape(const RunConfig& config, int64_t ranks) {
-  const ParallelConfig& parallel = config.parallel;
-  if (parallel.data > 0 && parallel.data != ranks) {
-    fail_usage("parallel.data is {}, and {} ranks were started; 0 takes as many as there are",
-               parallel.data, ranks);
-  }
-  if (config.data.batch % ranks != 0) {
-    fail_usage("data.batch is {}, which {} ranks cannot share equally; make it a multiple",
-               config.data.batch, ranks);
-  }
-  return {.data = ranks};
 }
 
 /// Joins the other ranks, each on its own device.

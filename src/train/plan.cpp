@@ -15,39 +15,18 @@
 #include "praxino/data/clip.h"
 #include "praxino/data/dataset.h"
 #include "praxino/rollout/world.h"
+#include "praxino/train/layout.h"
 
 namespace praxino {
 namespace {
 
-struct Layout {
-  int64_t data = 1;
-  int64_t tensor = 1;
-  int64_t context = 1;
-  int64_t ranks() const { return data * tensor * context; }
-};
-
-void require_divides(int64_t whole, int64_t parts, std::string_view what, std::string_view axis) {
-  if (whole % parts != 0)
-    fail_usage("parallel.{}: {} ranks do not divide {} {}; choose a divisor", axis, parts, what,
-               whole);
-}
-
-Layout layout_of(const RunConfig& config, int64_t ranks) {
+MeshShape layout_of(const RunConfig& config, int64_t ranks) {
   const ParallelConfig& p = config.parallel;
-  Layout layout{.data = p.data, .tensor = p.tensor, .context = p.context};
-  if (layout.data == 0) {
-    require_divides(ranks, p.tensor * p.context, "--ranks", "tensor x context");
-    layout.data = ranks / (p.tensor * p.context);
-  }
-  require_divides(config.data.batch, layout.data, "data.batch", "data");
-  require_divides(config.model.heads, layout.tensor, "model.heads", "tensor");
-  if (config.model.kv_heads > 0)
-    require_divides(config.model.kv_heads, layout.tensor, "model.kv_heads", "tensor");
-  return layout;
+  return mesh_shape(config, p.data > 0 ? p.data * p.tensor * p.context : ranks);
 }
 
 /// The configuration of one process that does a data rank's part alone.
-RunConfig part_of_one_rank(const RunConfig& config, const Layout& layout) {
+RunConfig part_of_one_rank(const RunConfig& config, const MeshShape& layout) {
   RunConfig part = config;
   part.data.batch = config.data.batch / layout.data;
   return part;
@@ -74,7 +53,7 @@ double tokens_of(const RunConfig& part) {
                              (places + part.model.registers));
 }
 
-double buffer_bytes(const RunConfig& part, const Layout& layout, double parameters, bool bf16) {
+double buffer_bytes(const RunConfig& part, const MeshShape& layout, double parameters, bool bf16) {
   const double gradient_bytes = part.parallel.gradients == "bf16" ? 2 : 4;
   const double token_bytes =
       tokens_of(part) * static_cast<double>(part.model.width * (bf16 ? 2 : 4));
@@ -92,7 +71,7 @@ double buffer_bytes(const RunConfig& part, const Layout& layout, double paramete
 }
 
 RankMemory rank_memory(const RunConfig& config, const std::vector<ActionField>& fields,
-                       const Layout& layout, const PlanDevice& device) {
+                       const MeshShape& layout, const PlanDevice& device) {
   const RunConfig part = part_of_one_rank(config, layout);
   RankMemory memory;
   memory.step = plan_step(
@@ -138,27 +117,27 @@ bool fits(const RankMemory& memory, const PlanDevice& device) {
 
 struct Change {
   std::string text;
-  std::function<bool(RunConfig&, Layout&)> apply;  // false: not possible
+  std::function<bool(RunConfig&, MeshShape&)> apply;  // false: not possible
 };
 
 std::vector<Change> single_changes() {
   return {{"model.activation_checkpointing=true (a third more work)",
-           [](RunConfig& c, Layout&) {
+           [](RunConfig& c, MeshShape&) {
              return !std::exchange(c.model.activation_checkpointing, true);
            }},
           {"data.batch={batch} optim.gradient_accumulation={parts} (the same batch in more parts)",
-           [](RunConfig& c, Layout& layout) {
+           [](RunConfig& c, MeshShape& layout) {
              if (c.data.batch % (2 * layout.data) != 0) return false;
              c.data.batch /= 2;
              c.optim.gradient_accumulation *= 2;
              return true;
            }},
           {"parallel.shard_weights=true (more traffic)",
-           [](RunConfig& c, Layout& layout) {
+           [](RunConfig& c, MeshShape& layout) {
              return layout.data > 1 && !std::exchange(c.parallel.shard_weights, true);
            }},
           {"parallel.tensor={tensor} parallel.data={data} (the same number of ranks)",
-           [](RunConfig& c, Layout& layout) {
+           [](RunConfig& c, MeshShape& layout) {
              const int64_t kv = c.model.kv_heads > 0 ? c.model.kv_heads : c.model.heads;
              if (layout.data % 2 != 0 || kv % (2 * layout.tensor) != 0) return false;
              layout.tensor *= 2;
@@ -166,25 +145,25 @@ std::vector<Change> single_changes() {
              return true;
            }},
           {"parallel.context={context} parallel.data={data} (the same number of ranks)",
-           [](RunConfig& c, Layout& layout) {
+           [](RunConfig& c, MeshShape& layout) {
              if (layout.data % 2 != 0 || c.data.clip_frames < 2 * layout.context) return false;
              layout.context *= 2;
              layout.data /= 2;
              return true;
            }},
-          {"twice the ranks along parallel.data, {data}", [](RunConfig& c, Layout& layout) {
+          {"twice the ranks along parallel.data, {data}", [](RunConfig& c, MeshShape& layout) {
              layout.data *= 2;
              return c.data.batch % layout.data == 0;
            }}};
 }
 
 std::vector<std::string> find_remedies(const RunConfig& config,
-                                       const std::vector<ActionField>& fields, const Layout& layout,
-                                       const PlanDevice& device) {
+                                       const std::vector<ActionField>& fields,
+                                       const MeshShape& layout, const PlanDevice& device) {
   std::vector<std::string> remedies;
   for (const Change& change : single_changes()) {
     RunConfig changed = config;
-    Layout laid_out = layout;
+    MeshShape laid_out = layout;
     if (!change.apply(changed, laid_out)) continue;
     if (!fits(rank_memory(changed, fields, laid_out, device), device)) continue;
     remedies.push_back(fmt::format(
@@ -232,7 +211,7 @@ void add_memory(Plan& plan, const RankMemory& memory) {
   plan.peak_phase = memory.peak.phase;
 }
 
-void add_work(Plan& plan, const RankMemory& memory, const Layout& layout) {
+void add_work(Plan& plan, const RankMemory& memory, const MeshShape& layout) {
   const RunConfig& config = plan.config;
   const auto clips = static_cast<double>(config.data.batch * config.optim.gradient_accumulation);
   const RunConfig part = part_of_one_rank(config, layout);
@@ -259,7 +238,7 @@ void add_work(Plan& plan, const RankMemory& memory, const Layout& layout) {
 }  // namespace
 
 Plan make_plan(const RunConfig& config, const PlanOptions& options) {
-  const Layout layout = layout_of(config, options.ranks);
+  const MeshShape layout = layout_of(config, options.ranks);
   Plan plan;
   plan.config = config;
   plan.device = options.device;

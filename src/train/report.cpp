@@ -9,7 +9,6 @@
 #include "praxino/base/log.h"
 #include "praxino/base/progress.h"
 #include "praxino/config/load.h"
-#include "praxino/eval/evaluate.h"
 #include "praxino/train/event_file.h"
 #include "praxino/train/run_log.h"
 #include "praxino/video/writer.h"
@@ -45,12 +44,11 @@ struct Report::State {
   std::map<int64_t, HostFacts> pending;
   double loss = 0;  // of the newest step that has arrived, and its loader wait
   double loader_wait = 0;
-  std::optional<EvalClips> clips;  // decoded once
   double last_step_at;
   double step_seconds = 0;  // averaged
   double flushed_at = 0;
 
-  void write_results(const EvalReport& report, const World& world);
+  void write_results(const EvalReport& report, const World& world, const EvalClips& clips);
   void write(int64_t step, const Metrics& metrics) {
     log.write(step, metrics);
     events.scalars(metrics, step);
@@ -134,10 +132,11 @@ void try_to_write(const Write& write) {
 
 }  // namespace
 
-void Report::State::write_results(const EvalReport& report, const World& world) {
+void Report::State::write_results(const EvalReport& report, const World& world,
+                                  const EvalClips& clips) {
   try_to_write(
       [&] { write_file_atomic(directory / "eval.json", report_json(report, world.step)); });
-  const Canvas sheet = contact_sheet(report_pictures(world, *clips, report, kPictureRows));
+  const Canvas sheet = contact_sheet(report_pictures(world, clips, report, kPictureRows));
   try_to_write([&] {
     write_png(directory / "samples" / fmt::format("step-{:08d}.png", world.step), sheet.frames());
   });
@@ -145,14 +144,11 @@ void Report::State::write_results(const EvalReport& report, const World& world) 
   events.flush();
 }
 
-void Report::evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset,
-                      const std::vector<Span>& spans) {
+void Report::evaluated(const World& world, const EvalClips& clips, const EvalReport& report) {
   State& s = *state_;
   const int64_t step = world.step;
-  if (!s.clips) s.clips = load_eval_clips(s.config, dataset, spans);
-  const EvalReport report = praxino::evaluate(world, *s.clips);
   s.write(step, Metrics(report.metrics.begin(), report.metrics.end()));
-  s.write_results(report, world);
+  s.write_results(report, world, clips);
   const auto value = [&](const char* name) {
     const auto found = report.metrics.find(name);
     return found == report.metrics.end() ? std::nan("") : found->second;

@@ -12,6 +12,7 @@
 #include "device_scalars.h"
 #include "praxino/config/run.h"
 #include "praxino/data/dataset.h"
+#include "praxino/eval/evaluate.h"
 #include "praxino/rollout/world.h"
 
 namespace praxino {
@@ -37,9 +38,9 @@ class Report {
   /// included.
   void record(const ArrivedScalars& arrived, int64_t skipped_steps);
 
-  /// Held-out evaluation of the weights as they are now: metrics, eval.json, samples/step-*.png.
-  void evaluate(const World& world, const std::shared_ptr<const Dataset>& dataset,
-                const std::vector<Span>& spans);
+  /// What a held-out evaluation of the world on `clips` has found: metrics, eval.json,
+  /// samples/step-*.png.
+  void evaluated(const World& world, const EvalClips& clips, const EvalReport& report);
 
   /// Whether the log holds the evaluation of a step: of the one that the run resumed at.
   bool has_evaluation(int64_t step) const;

@@ -16,6 +16,7 @@
 #include "praxino/base/signals.h"
 #include "praxino/checkpoint/background.h"
 #include "praxino/config/load.h"
+#include "praxino/eval/evaluate.h"
 #include "praxino/rollout/clips.h"
 #include "praxino/train/expect.h"
 #include "ranks.h"
@@ -87,6 +88,7 @@ struct Trainer::State {
   TrainingPart next_part();
   void after_step();
   void evaluate_now();
+  void evaluate_held_out();
   void swap_averages();
   void repeat_evaluation();
   int finish();
@@ -105,7 +107,8 @@ struct Trainer::State {
   std::optional<RunLock> lock;
   std::unique_ptr<CheckpointStore> store;
   std::unique_ptr<BackgroundSaves> saves;
-  std::unique_ptr<Report> report;  // of the first rank
+  std::unique_ptr<Report> report;       // of the first rank
+  std::optional<EvalClips> eval_clips;  // decoded once, by those who evaluate
   DeviceScalars scalars;
   RunCounters counters;
   std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
@@ -333,7 +336,7 @@ void Trainer::State::evaluate_now() {
   swap_averages();
   std::exception_ptr failed;
   try {
-    ranks.on_first([&] { report->evaluate(world, dataset, split.val); });
+    evaluate_held_out();
   } catch (...) {  // the live weights come back whatever happened
     failed = std::current_exception();
   }
@@ -341,6 +344,24 @@ void Trainer::State::evaluate_now() {
   if (failed) std::rethrow_exception(failed);
   counters.evaluated_step = counters.step;
   saved_evaluation = false;
+}
+
+// By the first rank alone, or, where several share its model, by all of those in step: each
+// computes the same, the first one writes it down.
+void Trainer::State::evaluate_held_out() {
+  const auto measure = [&] {
+    if (!eval_clips) eval_clips = load_eval_clips(config, dataset, split.val);
+    return evaluate(world, *eval_clips);
+  };
+  std::optional<EvalReport> found;
+  if (ranks.model_ranks().several() && ranks.data_rank() == 0) {
+    const Uninterrupted together;
+    found = measure();
+  }
+  ranks.on_first([&] {
+    if (!found) found = measure();
+    report->evaluated(world, *eval_clips, *found);
+  });
 }
 
 // Exchanges the averaged weights with the live ones, on every rank.

@@ -136,13 +136,13 @@ TEST(Plan, ReadsTheDataSet) {
   EXPECT_DOUBLE_EQ(plan.data->passes, 100.0 * 16 / 46);
 }
 
-TEST(Plan, RefusesAMeshThatDoesNotDivide) {
+TEST(Plan, RefusesAMeshThatTrainingWouldRefuse) {
   RunConfig config = wide_run();
   config.parallel.data = 3;
-  EXPECT_THAT(testing::error_text([&] { plan_of(config); }), HasSubstr("data.batch 16"));
+  EXPECT_THAT(testing::error_text([&] { plan_of(config); }), HasSubstr("data.batch is 16"));
   config.parallel.data = 1;
-  config.parallel.tensor = 3;
-  EXPECT_THAT(testing::error_text([&] { plan_of(config); }), HasSubstr("model.heads 8"));
+  config.parallel.tensor = 9;
+  EXPECT_THAT(testing::error_text([&] { plan_of(config); }), HasSubstr("8 heads"));
   EXPECT_THAT(testing::error_text([] { find_gpu("h1000"); }), HasSubstr("h200"));
 }
 

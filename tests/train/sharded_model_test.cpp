@@ -2,103 +2,26 @@
 // global batches.
 #include "train/sharded_model.h"
 
-#include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <map>
 #include <mutex>
 
-#include "praxino/checkpoint/store.h"
-#include "praxino/data/synthetic.h"
 #include "praxino/rollout/world.h"
-#include "praxino/train/trainer.h"
-#include "support/run_log_lines.h"
 #include "support/temporary_folder.h"
+#include "train/small_training.h"
 
 namespace praxino {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A small world with every kind of parameter; batches of four.
-RunConfig small_run(const fs::path& folder, const std::string& name) {
-  if (!fs::exists(folder / "data")) {
-    make_dataset({.world = "pan", .episodes = 2, .frames = 24, .height = 16, .width = 16},
-                 folder / "data");
-  }
-  RunConfig config;
-  config.run.name = name;
-  config.run.output = (folder / "runs").string();
-  config.run.steps = 50;
-  config.run.threads = 1;
-  config.run.precision = "fp32";
-  config.data.path = (folder / "data").string();
-  config.data.clip_frames = 4;
-  config.data.size = {16, 16};
-  config.data.batch = 4;
-  config.data.split.val = 0;
-  config.model.width = 32;
-  config.model.depth = 2;
-  config.model.heads = 2;
-  config.model.time_every = 2;
-  config.optim.warmup = 5;
-  config.checkpoint.every = 1000;
-  return config;
-}
-
-/// With an optimizer that computes in float32 throughout: Muon's products are bfloat16 where the
-/// processor has it, which makes the last bit of a gradient a visible one.
-RunConfig float_run(const fs::path& folder, const std::string& name) {
-  RunConfig config = small_run(folder, name);
-  config.optim.kind = "adamw";
-  config.optim.lr = 1e-3;
-  return config;
-}
-
-struct Outcome {
-  std::vector<double> losses, norms;  // of each step
-  TrainState state;                   // the last checkpoint
-};
-
-/// `steps` steps on `ranks` ranks, and a checkpoint.
-Outcome train(const RunConfig& config, int64_t ranks, int64_t steps) {
-  Outcome outcome;
-  const auto run = [&](const std::shared_ptr<const Mesh>& mesh) {
-    Trainer trainer(config, {.from = {}, .mesh = mesh});
-    while (trainer.steps_done() < steps) {
-      const StepStats stats = trainer.step();
-      if (!mesh || mesh->first()) outcome.norms.push_back(stats.gradient_norm.item<double>());
-    }
-    trainer.save();
-  };
-  if (ranks == 1) {
-    run(nullptr);
-  } else {
-    run_as_threads({.data = ranks}, [&](Mesh& mesh) { run({&mesh, [](const Mesh*) {}}); });
-  }
-  const fs::path directory = fs::path(config.run.output) / config.run.name;
-  for (const auto& [step, loss] : testing::losses(directory)) outcome.losses.push_back(loss);
-  outcome.state = CheckpointStore(directory / "checkpoints").load(steps);
-  return outcome;
-}
-
-void expect_close(const std::vector<double>& got, const std::vector<double>& want, double bound) {
-  ASSERT_EQ(got.size(), want.size());
-  double worst = 0;
-  for (size_t i = 0; i < want.size(); ++i) {
-    worst = std::max(worst, std::abs(got[i] - want[i]) / std::abs(want[i]));
-  }
-  EXPECT_LE(worst, bound);
-}
-
-void expect_same(const NamedTensors& got, const NamedTensors& want) {
-  ASSERT_EQ(got.size(), want.size());
-  for (size_t i = 0; i < want.size(); ++i) {
-    EXPECT_EQ(got[i].first, want[i].first);
-    EXPECT_TRUE(got[i].second.equal(want[i].second)) << want[i].first;
-  }
-}
+using testing::expect_close;
+using testing::expect_same;
+using testing::first_moments;
+using testing::float_run;
+using testing::Outcome;
+using testing::small_run;
+using testing::train;
 
 TEST(ShardedModel, LearnsWhatOneProcessLearns) {
   const testing::TemporaryFolder folder;
@@ -125,15 +48,6 @@ TEST(ShardedModel, LearnsWithMuonWhatOneProcessLearns) {
   const Outcome one = train(small_run(folder.path(), "one"), 1, 20);
   const Outcome two = train(small_run(folder.path(), "two"), 2, 20);
   expect_close(two.losses, one.losses, 1e-2);
-}
-
-/// First moments of AdamW, all in one vector.
-at::Tensor first_moments(const TrainState& state) {
-  std::vector<at::Tensor> flat;
-  for (const auto& [name, tensor] : state.files.at("optimizer")) {
-    if (name.starts_with("exp_avg.")) flat.push_back(tensor.reshape(-1).to(at::kDouble));
-  }
-  return at::cat(flat);
 }
 
 // From one checkpoint, at which every parameter has a gradient (at the start most are zero behind

@@ -34,6 +34,16 @@ class Stopped : public std::exception {
 /// lives and a signal came. Thread-safe.
 void throw_if_stopped();
 
+/// While one lives, throw_if_stopped() does not throw on its thread: work that several processes do
+/// in step must end on all of them at the same place.
+class Uninterrupted {
+ public:
+  Uninterrupted();
+  ~Uninterrupted();
+  Uninterrupted(const Uninterrupted&) = delete;
+  Uninterrupted& operator=(const Uninterrupted&) = delete;
+};
+
 /// What throw_if_stopped() would throw, for work whose end others must agree to: the exit code, or
 /// 0. Thread-safe.
 int stop_requested();
