@@ -18,6 +18,9 @@ SCRIPTS = {".sh", ".cmake", ".py"}
 BANNED = {"torch/torch.h", "torch/types.h", "torch/nn.h", "torch/all.h", "ATen/ATen.h"}
 MAX_COLUMNS = 100
 MAX_FILE_LINES = 500
+WALL_CLOCK = re.compile(r"\b(system_clock|file_clock|last_write_time|gettimeofday|CLOCK_REALTIME"
+                        r"|time\s*\(\s*(?:nullptr|NULL|0|&\w+)\s*\))")
+WALL_CLOCK_READERS = {"src/train/run_log.cpp", "src/train/event_file.cpp"}  # stamps for people
 MAX_FUNCTION_LINES = {".cpp": 80, ".h": 80, ".cu": 120, ".cuh": 120}
 
 
@@ -312,6 +315,17 @@ def rule_limits(tree):
                 yield name, line, f"a function of {length} lines, {limit} allowed"
 
 
+def rule_clocks(tree):
+    """Nothing is decided by a clock that can be set back or forward: limits, order and age of
+    files. What is written for people may name the time of day."""
+    for name in tree.matching(CODE):
+        if module_of(name) and name not in WALL_CLOCK_READERS:
+            for number, line in enumerate(tree.text(name).splitlines(), 1):
+                found = WALL_CLOCK.search(line)
+                if found:
+                    yield name, number, f"{found.group(1)}: use the steady clock, or a number"
+
+
 def rule_tree(tree):
     """The top level holds these folders and files and no others, dotfiles aside."""
     for top in sorted({name.split("/")[0] for name in tree.names}):
@@ -334,7 +348,7 @@ def rule_docs(tree):
 
 
 RULES = {rule.__name__[len("rule_"):]: rule for rule in
-         (rule_layers, rule_names, rule_types, rule_limits, rule_tree, rule_docs)}
+         (rule_layers, rule_names, rule_types, rule_limits, rule_clocks, rule_tree, rule_docs)}
 
 
 def main():

@@ -95,6 +95,21 @@ class Rules(unittest.TestCase):
         self.write("tests/train/nothing_test.cpp", "")
         self.assert_one("names", "neither named after nor including anything")
 
+    def test_a_clock_that_can_be_set_decides_nothing(self):
+        self.write("src/train/report.cpp", "auto a = steady_clock::now();\n"
+                   "auto b = std::chrono::system_clock::now();\n")
+        self.assert_one("clocks", "src/train/report.cpp:2: system_clock")
+        for text in ("time(nullptr)", "std::time(&now)", "fs::last_write_time(path)",
+                     "clock_gettime(CLOCK_REALTIME, &t)"):
+            self.write("src/train/report.cpp", text + "\n")
+            self.assertEqual(len(self.violations("clocks")), 1, text)
+        for text in ("spent_time(0)", "lifetime(0)", "time(step)"):
+            self.write("src/train/report.cpp", text + "\n")
+            self.assertEqual(self.violations("clocks"), [], text)
+        self.write("src/train/report.cpp", "")
+        self.write("src/train/run_log.cpp", "system_clock::now();\n")
+        self.assertEqual(self.violations("clocks"), [])
+
     def test_two_types_of_one_name_would_be_merged_by_the_linker(self):
         self.write("src/data/a.h", "namespace x {\nstruct Source {};\nstruct A {};\n}\n")
         self.write("src/model/b.h", "namespace x {\nclass Source final {};\nstruct A;\n}\n")
