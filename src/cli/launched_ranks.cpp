@@ -37,10 +37,13 @@ void join(const RunConfig& config, const Launch& launch, TrainOptions& options) 
   options.fresh = options.fresh && launch.restart == 0;  // what a first start has set aside is old
   const at::Device device = parse_device(options.device);
   if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
-  options.mesh =
-      Mesh::join(launch, {.shape = mesh_shape(config, launch.ranks),
-                          .device = device,
-                          .silence_seconds = static_cast<double>(config.parallel.timeout)});
+  options.mesh = Mesh::join(
+      launch,
+      {.shape = mesh_shape(config, launch.ranks),
+       .device = device,
+       .silence_seconds = static_cast<double>(config.parallel.timeout),
+       .first_silence_seconds = static_cast<double>(config.parallel.first_timeout),
+       .dumps = std::filesystem::path(config.run.output) / config.run.name / "collectives"});
   if (launch.rank == 0) {
     log::info("{} ranks ({}) on {}, connected in {:.2f} s", launch.ranks, launch.launcher,
               device.is_cuda() ? "GPUs" : "the CPU", monotonic_seconds() - begin);

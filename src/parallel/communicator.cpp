@@ -17,20 +17,21 @@ namespace praxino {
 /// What is under way, and how to name it when it fails. The text is only made then.
 struct Pending::State {
   std::shared_ptr<Communicator::Group> group = {};
-  const char* collective = "";
-  int64_t number = 0;
-  int64_t peer = -1;  // of send and receive, in the group
+  CollectiveRecord record = {};
+  int64_t place = 0;  // in the group's log
   at::Tensor values = {};
   c10::intrusive_ptr<c10d::Work> work = {};
 
   [[noreturn]] void rethrow(const std::exception& error) const {
-    if (group->broken) *group->broken = true;
-    const std::string peer_text =
-        peer < 0 ? "" : fmt::format(" rank {}", group->members[static_cast<size_t>(peer)]);
-    fail("rank {}: {}{} (number {} of the group '{}', {} [{}]) failed: {}; {}",
-         group->members[static_cast<size_t>(group->rank)], collective, peer_text, number,
-         group->name, c10::toString(values.scalar_type()), fmt::join(values.sizes(), ", "),
-         first_line(error), group->silent_ranks());
+    const bool echo = group->watchdog->broken();
+    const std::string text = fmt::format(
+        "rank {}: {} (number {} of the group '{}', {} [{}]) failed: {}",
+        group->members[static_cast<size_t>(group->rank)], record.name(), record.number, group->name,
+        c10::toString(values.scalar_type()), fmt::join(values.sizes(), ", "), first_line(error));
+    if (echo && group->patient) fail("{}", text);  // told by the one that failed first
+    fail("{}; {}", text,
+         group->watchdog->explain(group->name, record.message ? 0 : record.number, record.text(),
+                                  text));
   }
 };
 
@@ -43,12 +44,17 @@ Pending& Pending::operator=(Pending&&) noexcept = default;
 void Pending::wait(std::chrono::milliseconds limit) {
   if (!state_) return;
   const std::unique_ptr<State> state = std::move(state_);
-  const WaitClock::Stretch stretch(state->group->waits.get(), state->values.device());
+  const Communicator::Group& group = *state->group;
+  const WaitClock::Stretch stretch(group.waits.get(), state->values.device());
+  group.log->wait_begins(state->place);
+  if (!group.background) group.watchdog->goes_on(+1);
   try {
-    state->group->wait(*state->work, limit);
+    group.wait(*state->work, limit);
   } catch (const std::exception& error) {
     state->rethrow(error);
   }
+  if (!group.background) group.watchdog->goes_on(-1);
+  group.log->ends(state->place);
 }
 
 namespace {
@@ -68,12 +74,36 @@ std::unique_lock<std::mutex> turn_to_start(const Group& group) {
   return group.over_gloo ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
 }
 
+CollectiveRecord record_of(const Group& group, const char* kind, const at::Tensor& values,
+                           int64_t peer) {
+  CollectiveRecord record{.kind = kind,
+                          .peer = peer < 0 ? -1 : group.members[static_cast<size_t>(peer)],
+                          .type = values.scalar_type(),
+                          .dims = values.dim()};
+  const size_t shown = std::min(values.sizes().size(), record.sizes.size());
+  std::copy_n(values.sizes().begin(), shown, record.sizes.begin());
+  return record;
+}
+
+/// What a collective is called, and with what.
+struct About {
+  const char* kind = "";
+  const at::Tensor& values;
+  int64_t peer = -1;  // in the group
+  bool message = false;
+};
+
 /// Starts a collective; `call` hands the backend its tensors.
 template <class Call>
-Pending start(const std::shared_ptr<Group>& group, Pending::State about, const Call& call) {
-  about.group = group;
-  about.number = ++group->calls;
-  auto state = std::make_unique<Pending::State>(std::move(about));
+Pending start(const std::shared_ptr<Group>& group, const About& about, const Call& call) {
+  CollectiveRecord record = record_of(*group, about.kind, about.values, about.peer);
+  record.message = about.message;
+  record.number = about.message ? ++group->messages : ++group->calls;
+  auto state = std::make_unique<Pending::State>(Pending::State{.group = group,
+                                                               .record = record,
+                                                               .place = group->log->enter(record),
+                                                               .values = about.values});
+  if (!group->background) group->watchdog->goes_on();
   try {
     const std::unique_lock<std::mutex> turn = turn_to_start(*group);
     state->work = call(*group->backend);
@@ -99,7 +129,7 @@ const std::string& Communicator::name() const { return group_->name; }
 Pending Communicator::all_reduce(const at::Tensor& values, Reduce how) const {
   require(*group_, "all_reduce", values);
   if (size() == 1) return {};
-  return start(group_, {.collective = "all_reduce", .values = values}, [&](c10d::Backend& backend) {
+  return start(group_, {.kind = "all_reduce", .values = values}, [&](c10d::Backend& backend) {
     std::vector<at::Tensor> tensors = {values};
     c10d::AllreduceOptions options;
     options.reduceOp = reduce_op(how);
@@ -110,7 +140,7 @@ Pending Communicator::all_reduce(const at::Tensor& values, Reduce how) const {
 Pending Communicator::reduce(const at::Tensor& values, int64_t to) const {
   require(*group_, "reduce", values);
   if (size() == 1) return {};
-  return start(group_, {.collective = "reduce to", .peer = to, .values = values},
+  return start(group_, {.kind = "reduce to", .values = values, .peer = to},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};
                  c10d::ReduceOptions options;
@@ -128,7 +158,7 @@ Pending Communicator::reduce_scatter(const at::Tensor& out, const at::Tensor& in
     out.view(-1).copy_(in.view(-1));
     return {};
   }
-  return start(group_, {.collective = "reduce_scatter", .values = in}, [&](c10d::Backend& backend) {
+  return start(group_, {.kind = "reduce_scatter", .values = in}, [&](c10d::Backend& backend) {
     at::Tensor to = out.view(-1), from = in.view(-1);
     return backend._reduce_scatter_base(to, from);
   });
@@ -143,7 +173,7 @@ Pending Communicator::all_gather(const at::Tensor& out, const at::Tensor& in) co
     if (out.const_data_ptr() != in.const_data_ptr()) out.view(-1).copy_(in.view(-1));
     return {};
   }
-  return start(group_, {.collective = "all_gather", .values = in}, [&](c10d::Backend& backend) {
+  return start(group_, {.kind = "all_gather", .values = in}, [&](c10d::Backend& backend) {
     at::Tensor to = out.view(-1), from = in.view(-1);
     return backend._allgather_base(to, from);
   });
@@ -157,7 +187,7 @@ Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
     out.copy_(in);
     return {};
   }
-  return start(group_, {.collective = "all_to_all", .values = in}, [&](c10d::Backend& backend) {
+  return start(group_, {.kind = "all_to_all", .values = in}, [&](c10d::Backend& backend) {
     at::Tensor to = out, from = in;
     return backend.alltoall_base(to, from, take, give);
   });
@@ -166,7 +196,7 @@ Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
 Pending Communicator::broadcast(const at::Tensor& values, int64_t from) const {
   require(*group_, "broadcast", values);
   if (size() == 1) return {};
-  return start(group_, {.collective = "broadcast from", .peer = from, .values = values},
+  return start(group_, {.kind = "broadcast from", .values = values, .peer = from},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};
                  c10d::BroadcastOptions options;
@@ -178,7 +208,7 @@ Pending Communicator::broadcast(const at::Tensor& values, int64_t from) const {
 Pending Communicator::send(const at::Tensor& values, int64_t to, int tag) const {
   require(*group_, "send", values);
   TORCH_CHECK(to != rank(), "send: rank ", to, " is this one");
-  return start(group_, {.collective = "send to", .peer = to, .values = values},
+  return start(group_, {.kind = "send to", .values = values, .peer = to, .message = true},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};
                  return backend.send(tensors, static_cast<int>(to), tag);
@@ -188,7 +218,7 @@ Pending Communicator::send(const at::Tensor& values, int64_t to, int tag) const 
 Pending Communicator::receive(const at::Tensor& values, int64_t from, int tag) const {
   require(*group_, "receive", values);
   TORCH_CHECK(from != rank(), "receive: rank ", from, " is this one");
-  return start(group_, {.collective = "receive from", .peer = from, .values = values},
+  return start(group_, {.kind = "receive from", .values = values, .peer = from, .message = true},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};
                  return backend.recv(tensors, static_cast<int>(from), tag);
@@ -197,7 +227,7 @@ Pending Communicator::receive(const at::Tensor& values, int64_t from, int tag) c
 
 void Communicator::barrier() const {
   if (size() == 1) return;
-  start(group_, {.collective = "barrier", .values = at::empty({0})}, [](c10d::Backend& backend) {
+  start(group_, {.kind = "barrier", .values = at::empty({0})}, [](c10d::Backend& backend) {
     return backend.barrier();
   }).wait();
 }

@@ -1,7 +1,6 @@
 #include "parallel/group.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
@@ -16,43 +15,29 @@ std::string first_line(const std::exception& error) {
 }
 
 Communicator::Group::~Group() {
-  if (broken && *broken) (void)backend.release();
-}
-
-std::string Communicator::Group::silent_ranks() {
-  constexpr std::chrono::milliseconds kPatience{2000};
-  constexpr std::chrono::milliseconds kPause{10};
-  const auto key = [](int64_t member) { return fmt::format("failed/{}", member); };
-  std::vector<int64_t> silent;
-  try {
-    store->set(key(rank), "1");
-    const auto until = std::chrono::steady_clock::now() + kPatience;
-    do {
-      silent.clear();
-      for (int64_t member = 0; member < size(); ++member) {
-        if (!store->check({key(member)})) silent.push_back(members[static_cast<size_t>(member)]);
-      }
-      if (silent.empty()) return "every rank of the group reports it";
-      std::this_thread::sleep_for(kPause);
-    } while (std::chrono::steady_clock::now() < until);
-  } catch (const std::exception&) {
-    return "the store does not answer: the rank or launcher that hosts it has ended";
-  }
-  return fmt::format("no word from rank{} {}", silent.size() == 1 ? "" : "s",
-                     fmt::join(silent, ", "));
+  if (watchdog && watchdog->broken()) (void)backend.release();
 }
 
 void Communicator::Group::wait(c10d::Work& work, std::chrono::milliseconds limit) const {
-  constexpr std::chrono::milliseconds kPause{2};
-  while (gives_up && !work.isCompleted()) {
-    if (broken && *broken) throw std::runtime_error("another collective has failed");
-    std::this_thread::sleep_for(kPause);
-  }
-  if (limit.count() > 0) {
-    work.wait(limit);
-  } else {
+  if (!over_gloo) {  // a limit would make the host wait
     work.wait();
+    return;
   }
+  if (!patient) {
+    work.wait(limit.count() > 0 ? limit : watchdog->limit());
+    return;
+  }
+  constexpr std::chrono::microseconds kShortPause{50}, kLongPause{2000};
+  const auto begin = std::chrono::steady_clock::now();
+  while (!work.isCompleted()) {
+    if (watchdog->broken()) {
+      throw std::runtime_error("the ranks no longer go on: " + watchdog->reason());
+    }
+    const auto passed = std::chrono::steady_clock::now() - begin;
+    if (limit.count() > 0 && passed > limit) throw std::runtime_error("it takes too long");
+    std::this_thread::sleep_for(passed < kLongPause ? kShortPause : kLongPause);
+  }
+  work.wait();
 }
 
 GroupPtr join_gloo(const c10::intrusive_ptr<c10d::Store>& store, std::string name, int64_t rank,

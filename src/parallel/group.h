@@ -1,6 +1,5 @@
 #pragma once
-// What stands behind a Communicator: a backend of c10d, and the store by which its ranks tell each
-// other of failures.
+// What stands behind a Communicator: a backend of c10d, and the record of what was done with it.
 
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
@@ -12,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "parallel/collective_log.h"
 #include "parallel/wait_clock.h"
+#include "parallel/watchdog.h"
 #include "praxino/parallel/communicator.h"
 
 namespace praxino {
@@ -24,20 +25,20 @@ struct Communicator::Group {
   c10::intrusive_ptr<c10d::Store> store;      // nothing in a group of one
   c10::intrusive_ptr<c10d::Backend> backend;  // nothing in a group of one
   std::atomic<int64_t> calls = 0;             // so far: collectives are numbered
-  std::shared_ptr<std::atomic<bool>> broken;  // shared by the groups of a mesh
-  std::shared_ptr<WaitClock> waits;           // nothing: nobody asks
+  std::atomic<int64_t> messages = 0;          // and so are messages between two ranks
+  std::shared_ptr<CollectiveLog> log = std::make_shared<CollectiveLog>();
+  std::shared_ptr<Watchdog> watchdog;  // of the mesh; nothing in a group of one
+  std::shared_ptr<WaitClock> waits;    // nothing: nobody asks
   bool over_gloo = false;
-  bool gives_up = false;  // when another group of the mesh is broken
+  bool patient = false;     // waits for as long as it takes, or until the mesh is broken
+  bool background = false;  // of a thread whose waits are no part of a step
 
   int64_t size() const { return static_cast<int64_t>(members.size()); }
   /// Where a collective of the mesh has failed, its backends are left behind: their destructors
   /// would wait for what hangs.
   ~Group();
-  /// Tells the others that this rank's collective failed, waits a moment for theirs, and names the
-  /// ranks that stay silent: they have ended, or hang.
-  std::string silent_ranks();
-  /// Throws where the work is not done within the limit (zero: that of the group), or this group
-  /// gives_up and another breaks before.
+  /// Throws where the work is not done within the limit (zero: the watchdog's; a patient group has
+  /// none), or this group is patient and the mesh breaks before.
   void wait(c10d::Work& work, std::chrono::milliseconds limit) const;
 };
 

@@ -34,6 +34,10 @@ std::vector<int64_t> all_ranks(int64_t ranks) {
   return members;
 }
 
+/// Of the keys of a launcher's start number `restart`: a world that was started again must not read
+/// what the one before it wrote.
+std::string world_prefix(int64_t restart) { return fmt::format("praxino/{}", restart); }
+
 /// Which axes the ranks of a group differ in.
 struct Axes {
   bool data = false, context = false, tensor = false;
@@ -66,6 +70,11 @@ void gather_ranks(const StorePtr& store, const Launch& launch, double seconds) {
   while (true) {
     std::erase_if(missing, [&](int64_t rank) { return store->check({key(rank)}); });
     if (missing.empty()) break;
+    for (const int64_t rank : missing) {
+      if (!store->check({ended_key(rank)})) continue;
+      const std::vector<uint8_t> how = store->get(ended_key(rank));
+      fail("rank {} {} before all ranks had come", rank, std::string(how.begin(), how.end()));
+    }
     if (std::chrono::steady_clock::now() > until) {
       fail(
           "{} of {} ranks did not come within {:.0f} s: {}; look at their logs (under Slurm, is "
@@ -85,8 +94,7 @@ StorePtr connect_store(const Launch& launch, double seconds) {
   options.timeout = to_milliseconds(seconds);
   try {
     const auto store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
-    // A world that was started again must not read what the one before it wrote.
-    return c10::make_intrusive<c10d::PrefixStore>(fmt::format("praxino/{}", launch.restart), store);
+    return c10::make_intrusive<c10d::PrefixStore>(world_prefix(launch.restart), store);
   } catch (const std::exception& error) {
     fail("rank {} cannot {} the store at {}:{}: {}; MASTER_ADDR and MASTER_PORT name another place",
          launch.rank, options.isServer ? "open" : "reach", launch.address, launch.port,
@@ -99,34 +107,47 @@ StorePtr connect_store(const Launch& launch, double seconds) {
 struct Mesh::State {
   MeshShape shape;
   MeshPlace place;
-  milliseconds silence{0};
+  std::shared_ptr<Watchdog> watchdog;  // nothing in a world of one
   std::optional<Communicator> world, background, data, context, tensor, replicas, all;
   std::vector<std::pair<std::string, std::shared_ptr<WaitClock>>> waits;
 
   /// Over Gloo, or over NCCL where the axes' tensors live on a GPU.
-  void connect(const StorePtr& store, int64_t rank, const MeshOptions& options) {
+  void connect(const StorePtr& store, int64_t rank, const MeshOptions& options,
+               const std::string& store_host = "the launcher") {
     shape = options.shape;
     place = mesh_place(shape, rank);
-    silence = to_milliseconds(options.silence_seconds);
-    const auto broken = std::make_shared<std::atomic<bool>>(false);
+    const milliseconds steady = to_milliseconds(options.silence_seconds);
+    const milliseconds first = std::max(steady, to_milliseconds(options.first_silence_seconds));
+    if (shape.ranks() > 1) {
+      watchdog = std::make_shared<Watchdog>(*store, WatchdogOptions{.rank = rank,
+                                                                    .ranks = shape.ranks(),
+                                                                    .first = first,
+                                                                    .steady = steady,
+                                                                    .dumps = options.dumps,
+                                                                    .store_host = store_host});
+    }
     const auto own = [&](GroupPtr group) {
-      group->broken = broken;
-      if (group->size() > 1 && !group->gives_up) {
+      if (group->size() == 1) return group;
+      group->watchdog = watchdog;
+      if (!group->background) {
         group->waits = waits.emplace_back(group->name, std::make_shared<WaitClock>()).second;
       }
+      watchdog->add({.name = group->name, .members = group->members, .log = group->log});
       return group;
     };
     const auto everyone = [&](const char* name) {
-      return join_gloo(store, name, rank, all_ranks(shape.ranks()),
-                       to_milliseconds(options.patience_seconds));
+      const GroupPtr group = join_gloo(store, name, rank, all_ranks(shape.ranks()),
+                                       to_milliseconds(options.patience_seconds));
+      group->patient = true;
+      return group;
     };
     world.emplace(own(everyone("world")));
     const GroupPtr beside = everyone("background");
-    beside->gives_up = true;
+    beside->background = true;
     background.emplace(own(beside));
     std::optional<NcclWorld> nccl;
     if (options.device.is_cuda() && shape.ranks() > 1) {
-      nccl.emplace(store, rank, shape.ranks(), options.device, silence);
+      nccl.emplace(store, rank, shape.ranks(), options.device, first);
     }
     std::map<std::vector<int64_t>, Communicator> groups;  // the same ranks connect once
     const auto join = [&](const char* name, const Axes& axes) {
@@ -134,7 +155,7 @@ struct Mesh::State {
       if (const auto known = groups.find(members); known != groups.end()) return known->second;
       const int64_t own_rank = std::ranges::find(members, rank) - members.begin();
       const Communicator group(own(nccl ? nccl->split(name, own_rank, members)
-                                        : join_gloo(store, name, own_rank, members, silence)));
+                                        : join_gloo(store, name, own_rank, members, first)));
       groups.emplace(members, group);
       return group;
     };
@@ -143,6 +164,7 @@ struct Mesh::State {
     tensor = join("tensor", {.tensor = true});
     replicas = join("replicas", {.data = true, .context = true});
     all = join("all", {.data = true, .context = true, .tensor = true});
+    if (watchdog) watchdog->start();
   }
 };
 
@@ -172,7 +194,7 @@ std::unique_ptr<Mesh> Mesh::join(const Launch& launch, const MeshOptions& option
   auto state = std::make_unique<State>();
   try {
     gather_ranks(store, launch, options.join_seconds);
-    state->connect(store, launch.rank, options);
+    state->connect(store, launch.rank, options, launch.agent_store ? "the launcher" : "rank 0");
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -186,7 +208,15 @@ const MeshShape& Mesh::shape() const { return state_->shape; }
 const MeshPlace& Mesh::place() const { return state_->place; }
 int64_t Mesh::rank() const { return state_->world->rank(); }
 int64_t Mesh::ranks() const { return state_->world->size(); }
-std::chrono::milliseconds Mesh::silence() const { return state_->silence; }
+std::chrono::milliseconds Mesh::silence() const {
+  return state_->watchdog ? state_->watchdog->limit() : milliseconds(0);
+}
+void Mesh::step_begins(int64_t step) const {
+  if (state_->watchdog) state_->watchdog->step_begins(step);
+}
+void Mesh::step_ends() const {
+  if (state_->watchdog) state_->watchdog->step_ends();
+}
 const Communicator& Mesh::world() const { return *state_->world; }
 const Communicator& Mesh::background() const { return *state_->background; }
 const Communicator& Mesh::data() const { return *state_->data; }
@@ -248,5 +278,10 @@ StoreServer::StoreServer() : state_(std::make_unique<State>()) {
 StoreServer::~StoreServer() = default;
 
 int64_t StoreServer::port() const { return state_->store->getPort(); }
+
+void StoreServer::tell_end(int64_t restart, int64_t rank, const std::string& how) const {
+  c10d::PrefixStore world(world_prefix(restart), state_->store);
+  world.set(ended_key(rank), std::vector<uint8_t>(how.begin(), how.end()));
+}
 
 }  // namespace praxino

@@ -27,11 +27,11 @@ struct End {
   int64_t rank = 0;
   int code = 0;
   bool by_signal = false;
-  std::string text() const {
-    return by_signal ? fmt::format("rank {} was ended by signal {} ({})", rank, code - 128,
-                                   strsignal(code - 128))
-                     : fmt::format("rank {} ended with exit code {}", rank, code);
+  std::string how() const {
+    return by_signal ? fmt::format("was ended by signal {} ({})", code - 128, strsignal(code - 128))
+                     : fmt::format("ended with exit code {}", code);
   }
+  std::string text() const { return fmt::format("rank {} {}", rank, how()); }
 };
 
 /// Codes that another start would only repeat, or that were asked for.
@@ -73,7 +73,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 /// One start of all ranks. Kills whoever is left when destroyed.
 class World {
  public:
-  World(const SpawnOptions& options, int64_t restart) : options_(options) {
+  World(const SpawnOptions& options, int64_t restart) : options_(options), restart_(restart) {
     for (int64_t rank = 0; rank < options.ranks; ++rank) start(rank, restart);
   }
   ~World() {
@@ -97,7 +97,10 @@ class World {
       if (!end) {
         if (first && std::chrono::steady_clock::now() > kill_at) signal_all(SIGKILL);
         std::this_thread::sleep_for(kPause);
-      } else if (end->code != 0 && !first) {
+        continue;
+      }
+      if (end->code != 0) tell(*end);
+      if (end->code != 0 && !first) {
         first = end;
         // A stop that was asked for leaves every rank the time to save.
         if (!is_final(*end)) log::error("{}", end->text());
@@ -128,6 +131,13 @@ class World {
     running_[child] = rank;
   }
 
+  void tell(const End& end) const {
+    try {
+      store_.tell_end(restart_, end.rank, end.how());
+    } catch (const std::exception&) {  // they find out by themselves
+    }
+  }
+
   void signal_all(int signal) const {
     for (const auto& [process, rank] : running_) kill(process, signal);
   }
@@ -147,6 +157,7 @@ class World {
   }
 
   const SpawnOptions& options_;
+  const int64_t restart_;
   StoreServer store_;
   std::map<pid_t, int64_t> running_;  // rank of each process
 };

@@ -47,8 +47,8 @@ Tensors trained(const World& world) {
 }  // namespace
 
 LearningStep::LearningStep(const RunConfig& config, const World& world, Optimizer& optimizer,
-                           ShardedModel* sharded)
-    : config_(config), world_(world), optimizer_(optimizer), sharded_(sharded) {
+                           ShardedModel* sharded, StepWatch* watch)
+    : config_(config), world_(world), optimizer_(optimizer), sharded_(sharded), watch_(watch) {
   if (!config.run.cuda_graphs) return;
   if (sharded != nullptr) {
     log::warning("run.cuda_graphs: not with several ranks; steps run as they are");
@@ -92,17 +92,20 @@ LearningStep::Result LearningStep::learn(const NextPart& next_part,
   for (int64_t i = 0; i < parts; ++i) {
     const TrainingPart part = next_part();
     if (sharded_ != nullptr) sharded_->before_micro_batch(i + 1 == parts);
+    if (watch_ != nullptr && i == 0) watch_->weights_arrived();
     const Loss loss = learn_micro_batch(world_, part, parts);
     total += loss.total.detach();
     add_terms(result.scalars, loss, parts);
   }
   result.scalars.emplace_back("train/loss", total);
+  if (watch_ != nullptr) watch_->backward_done();
   if (sharded_ != nullptr) sharded_->finish_gradients(result.scalars);
   if (rate) optimizer_.set_rate(rate());
   result.stats = optimizer_.step(result.scalars.back().second);
   if (sharded_ != nullptr) sharded_->start_sharing_weights();
   result.scalars.insert(result.scalars.end(), {{"train/grad_norm", result.stats.gradient_norm},
                                                {"skipped", result.stats.skipped}});
+  if (sharded_ != nullptr) result.scalars.emplace_back("own/loss", total);
   return result;
 }
 

@@ -14,10 +14,12 @@
 #include "praxino/ops/step_graph.h"
 #include "praxino/optim/optimizer.h"
 #include "sharded_model.h"
+#include "step_watch.h"
 
 namespace praxino {
 
-/// Borrows world, optimizer and, where several ranks train, this one's share. Not thread-safe.
+/// Borrows world, optimizer and, where several ranks train, this one's share and what watches its
+/// steps. Not thread-safe.
 class LearningStep {
  public:
   struct Result {
@@ -25,7 +27,7 @@ class LearningStep {
     std::vector<std::pair<std::string, at::Tensor>> scalars;  // for the log, on the device
   };
   LearningStep(const RunConfig& config, const World& world, Optimizer& optimizer,
-               ShardedModel* sharded = nullptr);
+               ShardedModel* sharded = nullptr, StepWatch* watch = nullptr);
   ~LearningStep();
 
   using NextPart = std::function<TrainingPart()>;
@@ -43,6 +45,7 @@ class LearningStep {
   const World& world_;
   Optimizer& optimizer_;
   ShardedModel* sharded_;                  // null: one process keeps all parameters
+  StepWatch* watch_;                       // null: nobody asks
   std::unique_ptr<ops::StepGraph> graph_;  // null: run.cuda_graphs is off
   std::vector<std::string> names_;         // of the scalars
   bool said_not_recordable_ = false;

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include "praxino/base/error.h"
@@ -98,21 +99,39 @@ int64_t Ranks::sum_in_training(int64_t number) const {
   return several() ? sum_within(number, mesh_->silence()) : number;
 }
 
+void Ranks::step_begins(int64_t step) const {
+  if (several()) mesh_->step_begins(step);
+}
+
+void Ranks::step_ends() const {
+  if (several()) mesh_->step_ends();
+}
+
+// One row of numbers: three for all, then two of each rank.
 void Ranks::exchange(const Moment& seen) {
+  exchanged_ = at::zeros({3 + 2 * mesh_->ranks()}, at::TensorOptions().dtype(at::kDouble));
+  double* values = exchanged_.mutable_data_ptr<double>();
   // Rank 0's clock is the one that counts; the others' are no later than the beginning.
-  exchanged_ = at::tensor(
-      {static_cast<double>(seen.stop), first() ? seen.elapsed : 0.0, seen.save_failed ? 1.0 : 0.0},
-      at::TensorOptions().dtype(at::kDouble));
+  values[0] = static_cast<double>(seen.stop);
+  values[1] = first() ? seen.elapsed : 0.0;
+  values[2] = seen.save_failed ? 1.0 : 0.0;
+  if (!seen.paces.empty()) {
+    values[3 + 2 * mesh_->rank()] = seen.paces.front().compute;
+    values[4 + 2 * mesh_->rank()] = seen.paces.front().loader;
+  }
   pending_ = mesh_->world().all_reduce(exchanged_, Reduce::kMax);
 }
 
-Moment Ranks::moment() {
-  if (exchanged_.defined()) {
-    pending_.wait(mesh_->silence());
-    const double* values = exchanged_.const_data_ptr<double>();
-    last_ = {
-        .stop = static_cast<int>(values[0]), .elapsed = values[1], .save_failed = values[2] != 0};
+const Moment& Ranks::moment() {
+  if (!exchanged_.defined()) return last_;
+  pending_.wait(mesh_->silence());
+  const double* values = exchanged_.const_data_ptr<double>();
+  last_ = {
+      .stop = static_cast<int>(values[0]), .elapsed = values[1], .save_failed = values[2] != 0};
+  for (int64_t rank = 0; rank < mesh_->ranks(); ++rank) {
+    last_.paces.push_back({.compute = values[3 + 2 * rank], .loader = values[4 + 2 * rank]});
   }
+  exchanged_ = at::Tensor();
   return last_;
 }
 

@@ -13,6 +13,7 @@
 #include "praxino/config/run.h"
 #include "praxino/layers/ranks.h"
 #include "praxino/parallel/mesh.h"
+#include "slow_ranks.h"
 
 namespace praxino {
 
@@ -21,6 +22,8 @@ struct Moment {
   int stop = 0;              // exit code that a stop signal to any rank asks for; 0: none came
   double elapsed = 0;        // seconds of training by rank 0's clock
   bool save_failed = false;  // on any rank
+  /// What the step before took of each rank; to exchange(): of this rank alone.
+  std::vector<RankPace> paces = {};
 };
 
 /// Calls on all ranks, in the same order. In a world of one everything is local.
@@ -50,11 +53,14 @@ class Ranks {
   /// The same where all ranks are training: one that is silent for parallel.timeout is an error.
   int64_t sum_in_training(int64_t number) const;
 
+  /// Around each step: within it this rank must go on (Mesh::step_begins).
+  void step_begins(int64_t step) const;
+  void step_ends() const;
   /// Starts to exchange what this rank sees of the moment; moment() waits for the answer to the
   /// last exchange (before the first: nothing). A step lies between, so that nobody waits for the
   /// network. REQUIRES: several().
   void exchange(const Moment& seen);
-  Moment moment();
+  const Moment& moment();
 
   /// All ranks, as a checkpoint's thread sees them while others train.
   SaveGroup save_group() const;

@@ -7,6 +7,7 @@
 #include <exception>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 #include "device_scalars.h"
 #include "learning_step.h"
@@ -24,6 +25,7 @@
 #include "resumable.h"
 #include "run_lock.h"
 #include "sharded_model.h"
+#include "step_watch.h"
 #include "train_state.h"
 
 namespace praxino {
@@ -102,6 +104,7 @@ struct Trainer::State {
   std::unique_ptr<ShardedModel> sharded;  // nothing where one process keeps all parameters
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Ema> ema;
+  std::unique_ptr<StepWatch> watch;  // of several ranks
   std::unique_ptr<LearningStep> learning;
   std::unique_ptr<Loader> loader;
   std::optional<RunLock> lock;
@@ -152,7 +155,8 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   ema = std::make_unique<Ema>(config.optim.ema, own);
   optimizer = make_optimizer(config.optim, own,
                              sharded ? sharded->optimizer_ranks() : OptimizerRanks(), ema.get());
-  learning = std::make_unique<LearningStep>(config, world, *optimizer, sharded.get());
+  if (sharded) watch = std::make_unique<StepWatch>(config, ranks, world.model->parameters(), own);
+  learning = std::make_unique<LearningStep>(config, world, *optimizer, sharded.get(), watch.get());
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
   make_loader(counters.loader);
@@ -301,6 +305,7 @@ void Trainer::State::take(const ArrivedScalars& arrived) {
   counters.skipped_in_a_row = skipped ? counters.skipped_in_a_row + 1 : 0;
   if (report) report->record(arrived, counters.skipped_steps);
   if (!skipped) return;
+  if (watch && samples) watch->tell_own_part(arrived, samples.mapped());
   if (ranks.first()) {
     log::warning("step {} skipped: its loss or gradients are not finite; samples {}", arrived.step,
                  samples ? format_samples(samples.mapped()) : "unknown");
@@ -425,10 +430,14 @@ std::vector<int64_t> numbers(int64_t begin, int64_t end) {
 StepStats Trainer::step() {
   State& s = *state_;
   const int64_t first_sample = s.loader->state().next_sample;
-  s.wait_seconds = 0;
+  const double loader_wait = std::exchange(s.wait_seconds, 0);  // of the step before
+  s.ranks.step_begins(s.counters.step + 1);
   if (s.ranks.several()) {
-    s.ranks.exchange(
-        {.stop = stop_requested(), .elapsed = s.elapsed(), .save_failed = s.saves->failed()});
+    s.ranks.exchange({.stop = stop_requested(),
+                      .elapsed = s.elapsed(),
+                      .save_failed = s.saves->failed(),
+                      .paces = {{.compute = s.watch->compute_seconds(), .loader = loader_wait}}});
+    s.watch->begins(s.counters.step + 1);
   }
   LearningStep::Result result = s.learning->run(
       [&] { return s.next_part(); },
@@ -439,6 +448,8 @@ StepStats Trainer::step() {
   s.scalars.push(s.counters.step, std::move(result.scalars));
   if (s.report) s.report->stepped(s.counters.step, {result.stats.learning_rate, s.wait_seconds});
   s.collect_arrived();
+  if (s.watch) s.watch->compare(s.ranks.moment().paces);
+  s.ranks.step_ends();
   return result.stats;
 }
 

@@ -143,7 +143,7 @@ TEST(Communicator, NamesRankCollectiveAndTheSilentRank) {
   };
   run_as_threads({.data = 3}, run);
   EXPECT_THAT(told, HasSubstr("rank 0: all_reduce (number 2 of the group 'data', Float [3, 5])"));
-  EXPECT_THAT(told, HasSubstr("no word from rank 2"));
+  EXPECT_THAT(told, HasSubstr("rank 2 has left the others"));
 }
 
 }  // namespace

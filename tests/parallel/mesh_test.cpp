@@ -105,7 +105,7 @@ TEST(Mesh, WaitsInTheBackgroundUntilACollectiveFails) {
   };
   { const std::jthread first(run, 0), second(run, 1); }
   EXPECT_THAT(told, HasSubstr("of the group 'background'"));
-  EXPECT_THAT(told, HasSubstr("another collective has failed"));
+  EXPECT_THAT(told, HasSubstr("the ranks no longer go on: rank 0: all_reduce"));
 }
 
 TEST(Mesh, WaitsNoLongerThanItIsTold) {
@@ -120,7 +120,7 @@ TEST(Mesh, WaitsNoLongerThanItIsTold) {
     done.count_down();
   });
   EXPECT_THAT(told, HasSubstr("rank 0: all_reduce (number 1 of the group 'world'"));
-  EXPECT_THAT(told, HasSubstr("no word from rank 1"));
+  EXPECT_THAT(told, HasSubstr("rank 1 has not entered it"));
 }
 
 TEST(Mesh, KnowsHowLongEachGroupHasLetItWait) {
@@ -180,6 +180,13 @@ TEST(Mesh, NamesTheRanksThatDidNotCome) {
   const std::string text = testing::error_text([&] { join(0, 3, server.port(), 0.2); });
   EXPECT_THAT(text, HasSubstr("2 of 3 ranks did not come"));
   EXPECT_THAT(text, HasSubstr("1, 2"));
+}
+
+TEST(Mesh, DoesNotWaitForARankThatHasEnded) {
+  const StoreServer server;
+  server.tell_end(0, 2, "was ended by signal 9 (Killed)");
+  EXPECT_THAT(testing::error_text([&] { join(0, 3, server.port(), 3600); }),
+              HasSubstr("rank 2 was ended by signal 9 (Killed) before all ranks had come"));
 }
 
 TEST(Mesh, RefusesAShapeThatIsNotTheWorld) {

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -45,11 +46,15 @@ constexpr int64_t mesh_rank(const MeshShape& shape, const MeshPlace& place) {
 }
 
 struct MeshOptions {
-  MeshShape shape;
+  MeshShape shape = {};
   at::Device device = at::Device(at::kCPU);  // where the tensors of the axes live
   double join_seconds = 300;                 // until all ranks must have come
   double silence_seconds = 600;        // that a collective on an axis may last before it fails
+  double first_silence_seconds = 0;    // the same until the first step is done, where that is more
   double patience_seconds = 6 * 3600;  // the same for world(), where ranks wait for rank 0's work
+  /// Folder of the files in which ranks leave their last collectives when one fails
+  /// (docs/formats.md); made where the folder above it exists. Empty: none are written.
+  std::filesystem::path dumps = {};
 };
 
 /// Thread-safe as its communicators are. Ends by closing its connections, at which the other ranks'
@@ -71,8 +76,13 @@ class Mesh {
   int64_t rank() const;
   int64_t ranks() const;
   bool first() const { return rank() == 0; }
-  /// MeshOptions::silence_seconds: for what is part of a step and yet a collective of world().
+  /// How long a collective of a step may last now: MeshOptions::first_silence_seconds until the
+  /// first step_ends(), then silence_seconds. For what is part of a step and yet one of world().
   std::chrono::milliseconds silence() const;
+  /// Between the two this rank must go on: where it begins no collective and waits for none for
+  /// longer than silence(), it says so, tells the others, and ends the process.
+  void step_begins(int64_t step) const;
+  void step_ends() const;
 
   /// All ranks, for tensors on the CPU (Gloo) whatever the device: host-side decisions.
   const Communicator& world() const;
@@ -114,6 +124,9 @@ class StoreServer {
   StoreServer(const StoreServer&) = delete;
   StoreServer& operator=(const StoreServer&) = delete;
   int64_t port() const;
+  /// Tells the ranks of start number `restart` how one of them ended: "was ended by signal 9
+  /// (Killed)". They name it in their errors, and wait for it no longer. Throws c10::Error.
+  void tell_end(int64_t restart, int64_t rank, const std::string& how) const;
 
  private:
   struct State;
