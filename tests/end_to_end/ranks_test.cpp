@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <set>
 #include <sstream>
 
 #include "end_to_end/training_run.h"
@@ -71,6 +72,11 @@ TEST_F(RanksTraining, ADeadRankIsNamedAndAllStartAgain) {
   kill(process.children().at(1), SIGKILL);
   EXPECT_EQ(process.wait(), 0) << process.log();
   EXPECT_NE(process.log().find("was ended by signal 9 (Killed)"), std::string::npos);
+  EXPECT_NE(process.log().find("failed: "), std::string::npos) << process.log();  // rank 0's
+  EXPECT_NE(
+      process.log().find("; rank 1 was ended by signal 9 (Killed); its last there was number"),
+      std::string::npos)
+      << process.log();
   EXPECT_NE(process.log().find("starting all 2 ranks again"), std::string::npos);
   EXPECT_EQ(losses(folder_.path() / "runs/cut"), losses(folder_.path() / "runs/straight"));
   expect_same_state(checkpoint(folder_.path() / "runs/straight", 40),
@@ -152,6 +158,31 @@ TEST_F(RanksTraining, AHungRankIsNamedAndAllStartAgain) {
   EXPECT_EQ(process.wait(), 0) << process.log();
   EXPECT_NE(process.log().find("no word from rank 1"), std::string::npos) << process.log();
   EXPECT_EQ(losses(folder_.path() / "runs/hung").size(), 40U);
+  std::set<std::string> ranks;  // that could write what they had done last
+  for (const auto& entry : fs::directory_iterator(folder_.path() / "runs/hung/collectives")) {
+    const nlohmann::json dump = nlohmann::json::parse(read_file(entry.path()));
+    EXPECT_NE(dump["error"].get<std::string>().find("no word from rank 1"), std::string::npos);
+    ranks.insert(entry.path().filename().string().substr(0, 10));
+  }
+  EXPECT_EQ(ranks, std::set<std::string>{"rank-00000"});
+}
+
+// One that gets a quarter of the time.
+TEST_F(RanksTraining, ASlowRankIsNamed) {
+  Process process(command(2, "slow", {"run.steps=100000", "parallel.slow_steps=3"}),
+                  folder_.path() / "slow.log");
+  ASSERT_TRUE(wait_for_step(folder_.path() / "runs/slow", 3)) << process.log();
+  const pid_t slow = process.children().at(1);
+  const auto named = [&] { return process.log().find("rank 1 is slow: ") != std::string::npos; };
+  for (int i = 0; i < 30'000 && !named(); ++i) {
+    kill(slow, SIGSTOP);
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    kill(slow, SIGCONT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(named()) << process.log();
+  process.signal(SIGTERM);
+  EXPECT_EQ(process.wait(), 143) << process.log();
 }
 
 TEST_F(RanksTraining, ASignalToOneRankStopsAllAfterACheckpoint) {
@@ -188,8 +219,6 @@ TEST_F(RanksTraining, ABatchThatRanksCannotShareIsWrongUsage) {
   EXPECT_EQ(run(3, "three"), 2) << log_;
   EXPECT_NE(log_.find("data.batch is 4, which 3 ranks cannot share equally"), std::string::npos)
       << log_;
-  EXPECT_EQ(run(2, "tensor", {"parallel.tensor=2"}), 2) << log_;
-  EXPECT_NE(log_.find("tensor and context above 1"), std::string::npos) << log_;
 }
 
 }  // namespace
