@@ -217,7 +217,8 @@ TEST_F(RanksTraining, AnotherConfigurationIsRefusedWithItsDifference) {
 
 TEST_F(RanksTraining, ABatchThatRanksCannotShareIsWrongUsage) {
   EXPECT_EQ(run(3, "three"), 2) << log_;
-  EXPECT_NE(log_.find("data.batch is 4, which 3 ranks cannot share equally"), std::string::npos)
+  EXPECT_NE(log_.find("data.batch is 4, which 3 data ranks cannot share equally"),
+            std::string::npos)
       << log_;
 }
 

@@ -183,15 +183,17 @@ TEST_F(SpoiledWeight, IsNamedWithItsRankAndNothingOfItsStepIsKept) {
 }
 
 TEST_F(SpoiledWeight, ThatIsNotANumberIsToldByItsRankWithItsSamples) {
-  RunConfig config = run("nan", 100'000);
-  config.parallel.check_weights_every = 0;
-  config.optim.max_skipped = 1;
-  const std::string told = spoil(config, 1);
+  const std::regex line("step ([0-9]+): the loss of rank 1 is not finite; its samples ([0-9, ]+)");
+  std::string told;
   std::smatch found;
-  ASSERT_TRUE(std::regex_search(
-      told, found,
-      std::regex("step ([0-9]+): the loss of rank 1 is not finite; its samples ([0-9, ]+)")))
-      << told;
+  for (int i = 0; i < 10 && found.empty(); ++i) {  // until one meets a forward pass
+    RunConfig config = run(fmt::format("nan-{}", i), 100'000);
+    config.parallel.check_weights_every = 0;
+    config.optim.max_skipped = 1;
+    told = spoil(config, 1);
+    std::regex_search(told, found, line);
+  }
+  ASSERT_FALSE(found.empty()) << told;
   const int64_t first = 4 * (std::stoll(found[1]) - 1);  // of its batch of four
   EXPECT_EQ(found[2], fmt::format("{}, {}", first + 2, first + 3));
   EXPECT_EQ(told.find("the loss of rank 0"), std::string::npos) << told;
