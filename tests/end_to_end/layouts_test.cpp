@@ -67,6 +67,25 @@ TEST_F(SharedModelTraining, AStopSignalEndsAllWithACheckpoint) {
   EXPECT_THAT(process.log(), HasSubstr("the same command goes on from here"));
 }
 
+// The first and the last of four ranks: all start again from the newest checkpoint, and end with
+// the bits of a run that nobody disturbed.
+TEST_F(SharedModelTraining, ADeadRankCostsNothingThatWasSaved) {
+  const Overrides layout = {"--ranks", "4", "parallel.tensor=2", "run.steps=40", "data.batch=2"};
+  ASSERT_EQ(run("straight", layout), 0) << log_;
+  Overrides all = {"run.name=cut", "optim.kind=adamw", "optim.lr=0.001"};
+  all.insert(all.end(), layout.begin(), layout.end());
+  Process process(train(run_file_, all), folder_.path() / "cut.log");
+  for (const size_t killed : {0, 3}) {
+    ASSERT_TRUE(wait_for_checkpoint(directory("cut"), killed == 0 ? 8 : 24)) << process.log();
+    const std::vector<pid_t> ranks = process.children();
+    if (ranks.size() == 4) kill(ranks[killed], SIGKILL);
+  }
+  EXPECT_EQ(process.wait(), 0) << process.log();
+  EXPECT_THAT(process.log(), HasSubstr("starting all 4 ranks again"));
+  EXPECT_EQ(losses(directory("cut")), losses(directory("straight")));
+  expect_same_state(checkpoint(directory("straight"), 40), checkpoint(directory("cut"), 40));
+}
+
 TEST_F(SharedModelTraining, SaysBeforeItStartsWhatCannotBeShared) {
   EXPECT_EQ(run("three", {"--ranks", "3", "parallel.tensor=3"}), 2);
   EXPECT_THAT(log_, HasSubstr("parallel.tensor is 3, and the model has 2 heads"));

@@ -32,13 +32,13 @@ void visit_fields(Visitor& v, ParallelConfig& c) {
           .high = 65536},
     c.data);
   v(Field{.key = "tensor",
-          .about = "ranks that share every matrix; planned for, training accepts 1",
+          .about = "ranks that share the matrices of each block, its heads and the tokens between",
           .when = "when a layer does not fit",
           .low = 1,
           .high = 64},
     c.tensor);
   v(Field{.key = "context",
-          .about = "ranks that share the tokens of each clip; planned for, training accepts 1",
+          .about = "ranks that share the frames of each clip (heads, where all frames are seen)",
           .when = "when the activations of one clip do not fit",
           .low = 1,
           .high = 1024},

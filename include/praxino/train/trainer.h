@@ -23,9 +23,10 @@ struct TrainOptions {
   std::string device = {};                // of this rank; empty: run.device
 };
 
-/// One a rank. Rank 0 alone writes logs and pictures, all write checkpoints; rank 0 evaluates while
-/// the others wait. All ranks see the same folders. Whatever the mesh, the same global batches in
-/// the same order. Not thread-safe. Throws praxino::Error for everything that a person can mend.
+/// One a rank. Rank 0 alone writes logs and pictures, all write checkpoints; rank 0, or the ranks
+/// that share its model, evaluate while the others wait. All ranks see the same folders. Whatever
+/// the mesh, the same global batches in the same order. Not thread-safe. Throws praxino::Error for
+/// everything that a person can mend.
 class Trainer {
  public:
   /// First compares configuration, version and mesh of all ranks, and refuses what differs. Then
