@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 readonly libraries=(
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libyaml-cpp-dev libfmt-dev
   libspdlog-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libgtest-dev libgmock-dev
-  libboost-context-dev
+  libboost-context-dev openmpi-bin
 )
 
 # Prints the Debian packages that are missing. Tools count as present however they were installed.

@@ -27,7 +27,7 @@ void add_completion_command(CLI::App& app, int& exit_code);
 
 /// Below `praxino bench`.
 void add_bench_ops_command(CLI::App& bench);
-void add_bench_train_command(CLI::App& bench);
+void add_bench_train_command(CLI::App& bench, int& exit_code);
 
 /// Adds the positional arguments `key=value ...` that override keys of a run file. Shell completion
 /// offers run keys for every command that has them. `overrides` outlives the parsing of `command`.

@@ -44,6 +44,7 @@ void join(const RunConfig& config, const Launch& launch, TrainOptions& options) 
        .silence_seconds = static_cast<double>(config.parallel.timeout),
        .first_silence_seconds = static_cast<double>(config.parallel.first_timeout),
        .dumps = std::filesystem::path(config.run.output) / config.run.name / "collectives"});
+  options.start.mark("joined");
   if (launch.rank == 0) {
     log::info("{} ranks ({}) on {}, connected in {:.2f} s", launch.ranks, launch.launcher,
               device.is_cuda() ? "GPUs" : "the CPU", monotonic_seconds() - begin);

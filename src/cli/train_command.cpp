@@ -20,6 +20,7 @@ struct TrainArguments {
 };
 
 int train(TrainArguments& arguments) {
+  arguments.options.start = StartClock::of_process();
   const RunConfig config = load_run(arguments.run_file, arguments.overrides);
   const auto folder = std::filesystem::path(config.run.output) / config.run.name / "checkpoints";
   const auto newest = [folder] {

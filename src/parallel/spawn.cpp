@@ -175,6 +175,7 @@ int run_ranks(const SpawnOptions& options) {
     if (is_final(*end)) return end->code;
     const bool progress = options.progress && options.progress() > before;
     fruitless = progress ? 0 : fruitless + 1;
+    if (options.fruitless == 1) fail("{}", end->text());
     if (fruitless >= options.fruitless) {
       fail("{}; given up after {} starts in a row without a new checkpoint", end->text(),
            fruitless);

@@ -11,31 +11,34 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <vector>
 
 #include "praxino/base/error.h"
 #include "praxino/base/progress.h"
 #include "praxino/rollout/world.h"
-#include "praxino/train/trainer.h"
 
 namespace praxino {
 namespace {
 
-/// A folder of its own that ends with it.
-class ScratchFolder {
+using Shares = std::vector<std::pair<std::string, double>>;
+
+/// A folder of its own that ends with it; rank 0 names it for all, who may be on other machines.
+class SharedFolder {
  public:
-  ScratchFolder() {
+  explicit SharedFolder(const Mesh* mesh) {
     std::string path = (std::filesystem::temp_directory_path() / "praxino-bench-XXXXXX").string();
-    if (mkdtemp(path.data()) == nullptr)
+    const bool first = mesh == nullptr || mesh->first();
+    if (first && mkdtemp(path.data()) == nullptr) path.clear();
+    if (mesh != nullptr) path = mesh->world().all_gather_text(path).front();
+    if (path.empty())
       fail("cannot make a folder in {}", std::filesystem::temp_directory_path().string());
     path_ = path;
   }
-  ~ScratchFolder() {
+  ~SharedFolder() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  SharedFolder(const SharedFolder&) = delete;
+  SharedFolder& operator=(const SharedFolder&) = delete;
   std::string path() const { return path_.string(); }
 
  private:
@@ -60,8 +63,9 @@ double measure_product(const at::Device& device, at::ScalarType type, int64_t n)
   return best;
 }
 
-double quantile(const std::vector<double>& sorted, double share) {
-  return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5)];
+double quantile(std::vector<double> values, double share) {
+  std::ranges::sort(values);
+  return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
 /// VmHWM of /proc/self/status.
@@ -80,101 +84,178 @@ double peak_memory(const at::Device& device) {
 }
 
 /// The quick look that a training run takes at its data and its folder, without their cost here.
-RunConfig for_bench(RunConfig config, const std::string& folder, int64_t steps) {
+RunConfig for_bench(RunConfig config, const std::string& folder) {
+  constexpr int64_t kEndless = int64_t{1} << 30;
   config.run.output = folder;
-  config.run.steps = steps;
+  config.run.steps = kEndless;
   config.run.max_minutes = 0;
-  config.checkpoint.every = steps + 1;
+  config.checkpoint.every = kEndless;
   config.eval.every = 0;
   config.expect.clear();
   return config;
 }
 
+/// What one data rank does by itself, in a process that is told of no others.
+RunConfig without_others(RunConfig config, const Mesh& mesh) {
+  config.run.name += fmt::format("-alone-{}", mesh.rank());
+  config.data.batch /= mesh.shape().data;
+  config.parallel = {};
+  return config;
+}
+
+/// A training whose steps are timed.
+class TimedTraining {
+ public:
+  TimedTraining(const RunConfig& config, const TrainOptions& options, int64_t warm_up)
+      : trainer(config, options) {
+    for (int64_t i = 0; i < warm_up; ++i) finish(trainer.step().gradient_norm);
+  }
+  void measure(int64_t steps) {
+    for (int64_t i = 0; i < steps; ++i) {
+      const double begin = monotonic_seconds();
+      finish(trainer.step().gradient_norm);
+      seconds.push_back(monotonic_seconds() - begin);
+      waited += trainer.loader_wait_seconds();
+      all += seconds.back();
+    }
+  }
+
+  Trainer trainer;
+  std::vector<double> seconds;  // of each measured step
+  double waited = 0, all = 0;   // for the loader; together
+};
+
+/// What a rank tells the others.
+struct OwnFigures {
+  double loader_wait = 0, peak_flops = 0, peak_bytes = 0;
+  Shares exposed;
+  double apart = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(OwnFigures, loader_wait, peak_flops, peak_bytes, exposed, apart)
+
+std::vector<OwnFigures> gather(const Mesh* mesh, const OwnFigures& own) {
+  if (mesh == nullptr) return {own};
+  std::vector<OwnFigures> all;
+  for (const std::string& text : mesh->world().all_gather_text(nlohmann::json(own).dump())) {
+    all.push_back(nlohmann::json::parse(text));
+  }
+  return all;
+}
+
+/// Since `before`, as shares of `seconds`.
+Shares exposed_since(const Shares& before, const Mesh& mesh, bool gpu, double seconds) {
+  Shares shares = mesh.waited();
+  for (size_t i = 0; i < shares.size(); ++i) {
+    shares[i].second = (shares[i].second - before[i].second) / seconds;
+  }
+  if (gpu) std::erase_if(shares, [](const auto& share) { return share.first == "world"; });
+  return shares;
+}
+
+double sum(const Shares& shares) {
+  double all = 0;
+  for (const auto& [name, share] : shares) all += share;
+  return all;
+}
+
+void take_communication(TrainBench& bench, const std::vector<OwnFigures>& all) {
+  bench.exposed = all.front().exposed;
+  for (size_t group = 0; group < bench.exposed.size(); ++group) {
+    double total = 0;
+    for (const OwnFigures& rank : all) total += rank.exposed[group].second;
+    bench.exposed[group].second = total / static_cast<double>(all.size());
+  }
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    const double share = sum(all[rank].exposed);
+    if (share <= bench.exposed_most) continue;
+    bench.exposed_most = share;
+    bench.exposed_rank = static_cast<int64_t>(rank);
+  }
+}
+
+/// In turns, so that what else the machine does meets all three alike.
+TrainComparison compare(TimedTraining& together, const RunConfig& config,
+                        const TrainBenchOptions& options, OwnFigures& own) {
+  constexpr int64_t kRounds = 5;
+  const Mesh& mesh = *options.launch.mesh;
+  TrainOptions single = options.launch;
+  single.mesh = nullptr;
+  TimedTraining alone(without_others(config, mesh), single, options.warm_up);
+  std::vector<double> apart_seconds, alone_seconds, together_seconds;
+  const auto measure = [](TimedTraining& training, int64_t steps, std::vector<double>& seconds) {
+    training.seconds.clear();
+    training.measure(steps);
+    seconds.insert(seconds.end(), training.seconds.begin(), training.seconds.end());
+  };
+  const int64_t steps = (options.steps + kRounds - 1) / kRounds;
+  for (int64_t round = 0; round < kRounds; ++round) {
+    measure(together, steps, together_seconds);
+    mesh.world().barrier();
+    measure(alone, steps, apart_seconds);
+    mesh.world().barrier();
+    if (mesh.first()) measure(alone, steps, alone_seconds);
+    mesh.world().barrier();
+  }
+  own.apart = quantile(apart_seconds, 0.5);
+  TrainComparison result;
+  result.steps = kRounds * steps;
+  result.together = quantile(together_seconds, 0.5);
+  if (mesh.first()) result.alone = quantile(alone_seconds, 0.5);
+  return result;
+}
+
 }  // namespace
 
 TrainBench measure_training(RunConfig config, const TrainBenchOptions& options) {
-  const ScratchFolder folder;
-  const int64_t warm_up = std::max<int64_t>(options.warm_up, 1);
-  config = for_bench(std::move(config), folder.path(), warm_up + options.steps);
+  const Mesh* mesh = options.launch.mesh.get();
+  const SharedFolder folder(mesh);
+  config = for_bench(std::move(config), folder.path());
+  TimedTraining training(config, options.launch, std::max<int64_t>(options.warm_up, 1));
+  const World& world = training.trainer.world();
+  const bool gpu = !world.device.is_cpu();
+  const bool bf16 = use_bf16(config.run.precision, world.device);
+
+  OwnFigures own;
+  if (mesh != nullptr) mesh->measure_streams();
+  const Shares before = mesh != nullptr ? mesh->waited() : Shares();
+  training.measure(options.steps);
+  own.loader_wait = training.waited / training.all;
+  if (mesh != nullptr) own.exposed = exposed_since(before, *mesh, gpu, training.all);
+  own.peak_bytes = peak_memory(world.device);
+
   TrainBench bench;
   bench.run = config.run.name;
   bench.steps = options.steps;
-  const double start = monotonic_seconds();
-  Trainer trainer(config, {});
-  finish(trainer.step().gradient_norm);
-  bench.first_step = monotonic_seconds() - start;
-  for (int64_t i = 1; i < warm_up; ++i) finish(trainer.step().gradient_norm);
-
-  std::vector<double> seconds;
-  double waited = 0, all = 0;
-  for (int64_t i = 0; i < options.steps; ++i) {
-    const double begin = monotonic_seconds();
-    finish(trainer.step().gradient_norm);
-    seconds.push_back(monotonic_seconds() - begin);
-    waited += trainer.loader_wait_seconds();
-    all += seconds.back();
+  bench.median = quantile(training.seconds, 0.5);
+  bench.low = quantile(training.seconds, 0.2);
+  bench.high = quantile(training.seconds, 0.8);
+  bench.start = training.trainer.start();
+  if (mesh != nullptr) bench.mesh = mesh->shape();
+  if (options.compare && bench.ranks() > 1) {
+    bench.comparison = compare(training, config, options, own);
   }
-  std::ranges::sort(seconds);
-  bench.median = quantile(seconds, 0.5);
-  bench.low = quantile(seconds, 0.2);
-  bench.high = quantile(seconds, 0.8);
-  bench.loader_wait = waited / all;
 
-  const World& world = trainer.world();
-  const bool bf16 = use_bf16(config.run.precision, world.device);
   const auto clips = static_cast<double>(config.data.batch * config.optim.gradient_accumulation);
   bench.frames = clips * static_cast<double>(config.data.clip_frames);
   bench.tokens =
       bench.frames * static_cast<double>(world.model->grid().count() + config.model.registers);
   bench.flops = 3 * world.model->forward_flops(config.data.clip_frames) * clips;
-  bench.peak_bytes = peak_memory(world.device);
   bench.precision = bf16 ? "bf16" : "fp32";
-  bench.device = world.device.is_cpu() ? fmt::format("cpu, {} threads", at::get_num_threads())
-                                       : world.device.str();
-  bench.product_size = world.device.is_cpu() ? 1024 : 8192;
-  bench.peak_flops =
+  bench.device = gpu ? world.device.str() : fmt::format("cpu, {} threads", at::get_num_threads());
+  bench.product_size = gpu ? 8192 : 1024;
+  if (mesh != nullptr) mesh->world().barrier();
+  own.peak_flops =
       measure_product(world.device, bf16 ? at::kBFloat16 : at::kFloat, bench.product_size);
+
+  const std::vector<OwnFigures> all = gather(mesh, own);
+  for (const OwnFigures& rank : all) {
+    bench.loader_wait = std::max(bench.loader_wait, rank.loader_wait);
+    bench.peak_bytes = std::max(bench.peak_bytes, rank.peak_bytes);
+    bench.peak_flops += rank.peak_flops;
+    if (bench.comparison) bench.comparison->apart = std::max(bench.comparison->apart, rank.apart);
+  }
+  take_communication(bench, all);
   return bench;
-}
-
-std::string to_text(const TrainBench& b) {
-  std::string text = fmt::format("{} on {}, matrix products in {}\n", b.run, b.device, b.precision);
-  text += fmt::format("step         {:.2f} ms median, {:.2f} to {:.2f} (20 to 80 %) of {} steps\n",
-                      1e3 * b.median, 1e3 * b.low, 1e3 * b.high, b.steps);
-  text += fmt::format("throughput   {:.0f} tokens/s, {:.1f} frames/s\n", b.tokens_per_second(),
-                      b.frames / b.median);
-  text += fmt::format(
-      "work         {:.3g} TFLOP a step, {:.4g} TFLOP/s, MFU {:.1f} %\n"
-      "             3 x forward; forward = 2 x rows x in x out a matrix + 4 x seen (query, key) "
-      "pairs x width a block\n"
-      "             peak {:.4g} TFLOP/s: {} product of {} x {}, measured in this process\n",
-      b.flops / 1e12, b.flops_per_second() / 1e12, 100 * b.mfu(), b.peak_flops / 1e12, b.precision,
-      b.product_size, b.product_size);
-  text += fmt::format("loader       {:.1f} % of the time waited for\n", 100 * b.loader_wait);
-  text += fmt::format("memory       {:.2f} GB at most\n", b.peak_bytes / 1e9);
-  text += fmt::format("start        {:.2f} s to the end of the first step\n", b.first_step);
-  return text;
-}
-
-std::string to_json(const TrainBench& b) {
-  const nlohmann::ordered_json json = {{"run", b.run},
-                                       {"device", b.device},
-                                       {"precision", b.precision},
-                                       {"steps", b.steps},
-                                       {"step_seconds", b.median},
-                                       {"step_seconds_low", b.low},
-                                       {"step_seconds_high", b.high},
-                                       {"first_step_seconds", b.first_step},
-                                       {"loader_wait", b.loader_wait},
-                                       {"tokens_per_second", b.tokens_per_second()},
-                                       {"frames_per_second", b.frames / b.median},
-                                       {"step_flops", b.flops},
-                                       {"flops_per_second", b.flops_per_second()},
-                                       {"peak_flops_per_second", b.peak_flops},
-                                       {"product_size", b.product_size},
-                                       {"mfu", b.mfu()},
-                                       {"peak_bytes", b.peak_bytes}};
-  return json.dump(2) + "\n";
 }
 
 }  // namespace praxino

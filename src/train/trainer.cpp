@@ -116,27 +116,35 @@ struct Trainer::State {
   RunCounters counters;
   std::map<int64_t, std::vector<int64_t>> samples_of_step;  // until the step's outcome is known
   double started = 0;                                       // of this start; 0 before run()
-  double wait_seconds = 0;                                  // for the loader, this step
+  StartClock start_clock;
+  bool stepped = false;          // in this start
+  double wait_seconds = 0;       // for the loader, this step
   int64_t saved_step = -1;       // of the newest checkpoint, which may still be under way
   bool saved_evaluation = true;  // whether that checkpoint knows of the newest evaluation
 };
 
 Trainer::State::State(const RunConfig& c, const TrainOptions& options)
-    : config(c), ranks(options.mesh), directory(std::filesystem::path(c.run.output) / c.run.name) {
+    : config(c),
+      ranks(options.mesh),
+      directory(std::filesystem::path(c.run.output) / c.run.name),
+      start_clock(options.start) {
   refuse_unbuilt(config.parallel);
   use_threads(config.run, options.local_ranks);
   if (options.mesh) {
     ranks.require_equal("start", agreement(config, options.mesh->shape()));
     if (!ranks.first()) log::set_level(std::max(log::level(), log::Level::kWarning));
   }
+  start_clock.mark("agreed");
   ranks.on_first([&] { dataset = open_dataset(config.data); });  // it may have to be indexed, once
   if (!dataset) dataset = open_dataset(config.data);
   split = split_dataset(*dataset, config.data.split);
   RunConfig placed = config;
   if (!options.device.empty()) placed.run.device = options.device;
+  start_clock.mark("data");
   world = build_world(placed, dataset->config().actions, ranks.model_ranks());
   world.config = config;
   world.dataset = dataset->config();
+  start_clock.mark("model");
   bool adopted = false;
   ranks.on_first([&] {
     check_evaluation(options.fresh);
@@ -147,7 +155,9 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   // Weights that all ranks hold come from rank 0; parts of split matrices each rank takes itself.
   if (ranks.agree(adopted ? 1 : 0) != 0 && ranks.model_ranks().tensor.rank() > 0)
     adopt_weights(options.from, world);
+  start_clock.mark("folder");
   start_kernels(config, world.device, true);  // the optimizer's, too
+  start_clock.mark("kernels");
   if (ranks.several()) {
     sharded = std::make_unique<ShardedModel>(world.model->parameters(), config.parallel, ranks);
   }
@@ -164,6 +174,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
     report = std::make_unique<Report>(directory, config, counters.step);
     report->describe(world, *dataset, split, resumed ? counters.step : -1);
   });
+  start_clock.mark("weights");
 }
 
 // Better now than after hours of training.
@@ -411,6 +422,7 @@ Trainer::Trainer(const RunConfig& config, const TrainOptions& options)
 Trainer::~Trainer() = default;
 
 double Trainer::loader_wait_seconds() const { return state_->wait_seconds; }
+const StartClock& Trainer::start() const { return state_->start_clock; }
 const World& Trainer::world() const { return state_->world; }
 void Trainer::save() { state_->save_and_wait(); }
 
@@ -448,6 +460,11 @@ StepStats Trainer::step() {
   s.scalars.push(s.counters.step, std::move(result.scalars));
   if (s.report) s.report->stepped(s.counters.step, {result.stats.learning_rate, s.wait_seconds});
   s.collect_arrived();
+  if (!std::exchange(s.stepped, true)) {
+    result.stats.skipped.item();  // until the device has done the step
+    s.start_clock.mark("first step");
+    if (s.ranks.first()) log::info("started in {}", s.start_clock.text());
+  }
   if (s.watch) s.watch->compare(s.ranks.moment().paces);
   s.ranks.step_ends();
   return result.stats;

@@ -28,8 +28,24 @@ TEST(BenchTrainCommand, PrintsATableAndKeepsTheFigures) {
   EXPECT_THAT(result.out, ::testing::Not(HasSubstr("runs")));
 }
 
-TEST(BenchTrainCommand, NoStepsIsWrongUsage) {
+TEST(BenchTrainCommand, MeasuresRanksThatItStarts) {
+  const CommandResult result = run_command("cd $(mktemp -d) && " + kBench +
+                                           "--ranks 2 --compare --json figures.json && "
+                                           "cat figures.json && ls");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* word : {"2 ranks, each on cpu", "mesh ", "exposed ", "weak scaling",
+                           "\"exposed_by_group\": ", "joined "}) {
+    EXPECT_THAT(result.out, HasSubstr(word));
+  }
+  EXPECT_THAT(result.err, HasSubstr("2 ranks (--ranks)"));
+  EXPECT_THAT(result.out, ::testing::Not(HasSubstr("runs")));
+}
+
+TEST(BenchTrainCommand, NoStepsOrRanksWithoutClipsAreWrongUsage) {
   EXPECT_EQ(run_command(kBench + "--steps 0").exit_code, 2);
+  const CommandResult result = run_command(kBench + "--ranks 3");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("data.batch is 2, which 3 ranks cannot share"));
 }
 
 }  // namespace

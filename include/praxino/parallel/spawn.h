@@ -14,7 +14,7 @@ struct SpawnOptions {
   int64_t ranks = 1;
   std::vector<std::string> arguments = {};  // of every rank, the program's path first
   std::function<int64_t()> progress = {};   // grows while work is kept: the newest checkpoint
-  int64_t fruitless = 3;                    // starts without progress after which it gives up
+  int64_t fruitless = 3;                    // starts without progress, then it gives up; 1: once
   std::chrono::milliseconds grace{3000};    // for the others to end by themselves when one died
 };
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "praxino/base/start_clock.h"
 #include "praxino/config/run.h"
 #include "praxino/optim/optimizer.h"
 #include "praxino/parallel/mesh.h"
@@ -21,6 +22,7 @@ struct TrainOptions {
   std::shared_ptr<const Mesh> mesh = {};  // of all ranks of the run; nothing: one process
   int64_t local_ranks = 1;                // how many of them share this machine's processors
   std::string device = {};                // of this rank; empty: run.device
+  StartClock start = {};                  // what came before the trainer
 };
 
 /// One a rank. Rank 0 alone writes logs and pictures, all write checkpoints; rank 0, or the ranks
@@ -47,6 +49,8 @@ class Trainer {
 
   int64_t steps_done() const;
   double loader_wait_seconds() const;  // of the last step
+  /// Up to the end of the first step; rank 0 logs it then.
+  const StartClock& start() const;
   const World& world() const;
   const std::filesystem::path& directory() const;
 
