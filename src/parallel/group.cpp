@@ -40,21 +40,30 @@ void Communicator::Group::wait(c10d::Work& work, std::chrono::milliseconds limit
   work.wait();
 }
 
-GroupPtr join_gloo(const c10::intrusive_ptr<c10d::Store>& store, std::string name, int64_t rank,
-                   std::vector<int64_t> members, std::chrono::milliseconds silence) {
+std::string key_prefix(const Communicator::Group& group) {
+  // The first member names the group: the groups of one axis share nothing.
+  return fmt::format("{}/{}", group.name, group.members.front());
+}
+
+GroupPtr make_group(const c10::intrusive_ptr<c10d::Store>& store, std::string name, int64_t rank,
+                    std::vector<int64_t> members) {
   auto group = std::make_shared<Communicator::Group>();
   group->name = std::move(name);
   group->rank = rank;
   group->members = std::move(members);
-  if (group->size() == 1) return group;
-  // The first member names the group: the groups of one axis share nothing.
-  group->store = c10::make_intrusive<c10d::PrefixStore>(
-      fmt::format("{}/{}", group->name, group->members.front()), store);
-  group->over_gloo = true;
-  group->backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
-      group->store, static_cast<int>(rank), static_cast<int>(group->size()),
-      c10d::ProcessGroupGloo::Options::create_default(silence));
+  if (group->size() > 1) {
+    group->store = c10::make_intrusive<c10d::PrefixStore>(key_prefix(*group), store);
+  }
   return group;
+}
+
+void connect_gloo(Communicator::Group& group, const c10::intrusive_ptr<c10d::Store>& store,
+                  std::chrono::milliseconds silence) {
+  group.over_gloo = true;
+  group.backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
+      c10::make_intrusive<c10d::PrefixStore>(key_prefix(group), store),
+      static_cast<int>(group.rank), static_cast<int>(group.size()),
+      c10d::ProcessGroupGloo::Options::create_default(silence));
 }
 
 }  // namespace praxino

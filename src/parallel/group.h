@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,8 +28,9 @@ struct Communicator::Group {
   std::atomic<int64_t> calls = 0;             // so far: collectives are numbered
   std::atomic<int64_t> messages = 0;          // and so are messages between two ranks
   std::shared_ptr<CollectiveLog> log = std::make_shared<CollectiveLog>();
-  std::shared_ptr<Watchdog> watchdog;  // of the mesh; nothing in a group of one
-  std::shared_ptr<WaitClock> waits;    // nothing: nobody asks
+  std::shared_future<void> connecting;  // where it happens on another thread: until then
+  std::shared_ptr<Watchdog> watchdog;   // of the mesh; nothing in a group of one
+  std::shared_ptr<WaitClock> waits;     // nothing: nobody asks
   bool over_gloo = false;
   bool patient = false;     // waits for as long as it takes, or until the mesh is broken
   bool background = false;  // of a thread whose waits are no part of a step
@@ -44,10 +46,14 @@ struct Communicator::Group {
 
 using GroupPtr = std::shared_ptr<Communicator::Group>;
 
-/// A group over Gloo whose keys in `store` begin with its name and `number`. Blocks until all have
-/// joined.
-GroupPtr join_gloo(const c10::intrusive_ptr<c10d::Store>& store, std::string name, int64_t rank,
-                   std::vector<int64_t> members, std::chrono::milliseconds silence);
+/// A group that is not connected yet. Its keys in `store` begin with its name and first member.
+GroupPtr make_group(const c10::intrusive_ptr<c10d::Store>& store, std::string name, int64_t rank,
+                    std::vector<int64_t> members);
+/// The prefix of those keys.
+std::string key_prefix(const Communicator::Group& group);
+/// Over Gloo, through `store`. Blocks until all have joined.
+void connect_gloo(Communicator::Group& group, const c10::intrusive_ptr<c10d::Store>& store,
+                  std::chrono::milliseconds silence);
 
 /// "first line of an error", without the C++ stack that c10 appends.
 std::string first_line(const std::exception& error);

@@ -1,6 +1,7 @@
 #include "praxino/parallel/mesh.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <future>
 #include <map>
 #include <optional>
 #include <thread>
@@ -110,6 +112,7 @@ struct Mesh::State {
   std::shared_ptr<Watchdog> watchdog;  // nothing in a world of one
   std::optional<Communicator> world, background, data, context, tensor, replicas, all;
   std::vector<std::pair<std::string, std::shared_ptr<WaitClock>>> waits;
+  std::thread connecting;  // the axes
 
   /// Over Gloo, or over NCCL where the axes' tensors live on a GPU.
   void connect(const StorePtr& store, int64_t rank, const MeshOptions& options,
@@ -136,8 +139,10 @@ struct Mesh::State {
       return group;
     };
     const auto everyone = [&](const char* name) {
-      const GroupPtr group = join_gloo(store, name, rank, all_ranks(shape.ranks()),
-                                       to_milliseconds(options.patience_seconds));
+      GroupPtr group = make_group(store, name, rank, all_ranks(shape.ranks()));
+      if (group->size() > 1) {
+        connect_gloo(*group, store, to_milliseconds(options.patience_seconds));
+      }
       group->patient = true;
       return group;
     };
@@ -145,19 +150,15 @@ struct Mesh::State {
     const GroupPtr beside = everyone("background");
     beside->background = true;
     background.emplace(own(beside));
-    std::optional<NcclWorld> nccl;
-    if (options.device.is_cuda() && shape.ranks() > 1) {
-      nccl.emplace(store, rank, shape.ranks(), options.device, first);
-    }
+    std::vector<GroupPtr> unconnected;
     std::map<std::vector<int64_t>, Communicator> groups;  // the same ranks connect once
     const auto join = [&](const char* name, const Axes& axes) {
       const std::vector<int64_t> members = members_of(shape, place, axes);
       if (const auto known = groups.find(members); known != groups.end()) return known->second;
       const int64_t own_rank = std::ranges::find(members, rank) - members.begin();
-      const Communicator group(own(nccl ? nccl->split(name, own_rank, members)
-                                        : join_gloo(store, name, own_rank, members, first)));
-      groups.emplace(members, group);
-      return group;
+      const GroupPtr group = own(make_group(store, name, own_rank, members));
+      if (group->size() > 1) unconnected.push_back(group);
+      return groups.emplace(members, Communicator(group)).first->second;
     };
     data = join("data", {.data = true});
     context = join("context", {.context = true});
@@ -165,6 +166,47 @@ struct Mesh::State {
     replicas = join("replicas", {.data = true, .context = true});
     all = join("all", {.data = true, .context = true, .tensor = true});
     if (watchdog) watchdog->start();
+    if (!unconnected.empty())
+      connect_axes(unconnected, store->clone(), rank, options.device, first);
+  }
+
+  /// On a thread of its own, since NCCL takes its time: meanwhile the trainer opens its data and
+  /// builds its model. The first collective of an axis waits for it. `store` is another connection:
+  /// one that waits serves nobody else.
+  void connect_axes(const std::vector<GroupPtr>& axes, const StorePtr& store, int64_t rank,
+                    const at::Device& device, milliseconds limit) {
+    std::promise<void> connected;
+    const std::shared_future<void> done = connected.get_future();
+    for (const GroupPtr& group : axes) group->connecting = done;
+    connecting = std::thread([axes, store, rank, ranks = shape.ranks(), device, limit,
+                              connected = std::move(connected)]() mutable {
+      try {
+        std::optional<NcclWorld> nccl;
+        if (device.is_cuda()) {
+          c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
+          nccl.emplace(store, rank, ranks, device, limit);
+        }
+        for (const GroupPtr& group : axes) {
+          if (nccl) {
+            nccl->connect(*group);
+          } else {
+            connect_gloo(*group, store, limit);
+          }
+        }
+        connected.set_value();
+      } catch (...) {
+        connected.set_exception(std::current_exception());
+      }
+    });
+  }
+
+  ~State() {
+    if (!connecting.joinable()) return;
+    if (watchdog->broken()) {  // it may wait for a rank that has ended
+      connecting.detach();
+    } else {
+      connecting.join();
+    }
   }
 };
 

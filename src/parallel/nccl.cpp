@@ -20,25 +20,18 @@ NcclWorld::NcclWorld(c10::intrusive_ptr<c10d::Store> store, int64_t rank, int64_
   world_ = nccl;
 }
 
-GroupPtr NcclWorld::split(const char* name, int64_t rank, std::vector<int64_t> members) const {
-  auto group = std::make_shared<Communicator::Group>();
-  group->name = name;
-  group->rank = rank;
-  group->members = std::move(members);
-  if (group->size() == 1) return group;
-  group->store = c10::make_intrusive<c10d::PrefixStore>(
-      fmt::format("{}/{}", name, group->members.front()), store_);
-  if (group->size() == ranks_) {
-    group->backend = world_;
-    return group;
+void NcclWorld::connect(Communicator::Group& group) const {
+  if (group.size() == ranks_) {
+    group.backend = world_;
+    return;
   }
-  const std::vector<int> ranks(group->members.begin(), group->members.end());
+  const std::vector<int> ranks(group.members.begin(), group.members.end());
   const auto options = c10d::ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
-  options->group_name = fmt::format("{}/{}", name, group->members.front());
+  options->group_name = key_prefix(group);
   options->timeout = world_->getBackendOptions()->timeout;
-  group->backend = world_->split(group->store, ranks, options);
-  group->backend->setBoundDeviceId(device_);
-  return group;
+  group.backend = world_->split(c10::make_intrusive<c10d::PrefixStore>(key_prefix(group), store_),
+                                ranks, options);
+  group.backend->setBoundDeviceId(device_);
 }
 
 }  // namespace praxino

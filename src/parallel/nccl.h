@@ -18,9 +18,8 @@ class NcclWorld {
   /// Connects. Throws praxino::Error in a build without CUDA.
   NcclWorld(c10::intrusive_ptr<c10d::Store> store, int64_t rank, int64_t ranks,
             const at::Device& device, std::chrono::milliseconds silence);
-  /// The group of `members`, of which this rank is number `rank`. Every rank calls it for the same
-  /// axes in the same order, each with its own group.
-  GroupPtr split(const char* name, int64_t rank, std::vector<int64_t> members) const;
+  /// Every rank calls it for the same axes in the same order, each with its own group of several.
+  void connect(Communicator::Group& group) const;
 
  private:
   c10::intrusive_ptr<c10d::Store> store_;

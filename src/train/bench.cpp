@@ -180,6 +180,7 @@ TrainComparison compare(TimedTraining& together, const RunConfig& config,
   const Mesh& mesh = *options.launch.mesh;
   TrainOptions single = options.launch;
   single.mesh = nullptr;
+  single.start = StartClock();
   TimedTraining alone(without_others(config, mesh), single, options.warm_up);
   std::vector<double> apart_seconds, alone_seconds, together_seconds;
   const auto measure = [](TimedTraining& training, int64_t steps, std::vector<double>& seconds) {

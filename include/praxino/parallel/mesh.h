@@ -68,7 +68,9 @@ class Mesh {
   /// A world of one.
   static std::unique_ptr<Mesh> alone();
   /// Joins the other ranks through the store that `launch` names; rank 0 hosts it where no agent
-  /// does. Throws praxino::Error naming the ranks that did not come, or a port that is in use.
+  /// does. Returns when all ranks have come and world() is connected; the axes connect meanwhile,
+  /// which their first collective waits for (and tells of, where it fails). Throws praxino::Error
+  /// naming the ranks that did not come, or a port that is in use.
   static std::unique_ptr<Mesh> join(const Launch& launch, const MeshOptions& options);
 
   const MeshShape& shape() const;
