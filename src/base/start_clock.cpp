@@ -1,10 +1,10 @@
 #include "praxino/base/start_clock.h"
 
 #include <fmt/format.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 #include <numeric>
 #include <sstream>
 

@@ -1,6 +1,7 @@
 #include "praxino/checkpoint/background.h"
 
 #include <ATen/ops/empty.h>
+#include <sys/mman.h>
 
 #include <chrono>
 
@@ -10,12 +11,25 @@
 namespace praxino {
 namespace {
 
+/// Fresh memory comes page by page: 512 times fewer where the kernel may give huge ones.
+void ask_for_huge_pages(const at::Tensor& fresh) {
+  constexpr uintptr_t kHugePage = uintptr_t{1} << 21;
+  const auto begin = reinterpret_cast<uintptr_t>(fresh.mutable_data_ptr());
+  const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
+  const uintptr_t last = (begin + fresh.nbytes()) / kHugePage * kHugePage;
+  // Advice: a kernel without huge pages refuses it, and nothing is lost.
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
+
 // The memory of an earlier copy where it fits: fresh pages cost as much as the copy itself.
 at::Tensor host_memory(const at::Tensor& like, const at::Tensor& before) {
   const bool fits = before.defined() && before.scalar_type() == like.scalar_type() &&
                     before.sizes() == like.sizes();
   if (fits) return before;
-  return at::empty(like.sizes(), like.options().device(at::kCPU).pinned_memory(like.is_cuda()));
+  at::Tensor fresh =
+      at::empty(like.sizes(), like.options().device(at::kCPU).pinned_memory(like.is_cuda()));
+  if (!like.is_cuda()) ask_for_huge_pages(fresh);
+  return fresh;
 }
 
 void copy_tensors_to_host(const NamedTensors& from, NamedTensors& to) {

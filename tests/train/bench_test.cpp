@@ -96,5 +96,21 @@ TEST(TrainBench, TellsOfSeveralRanksWhatTheyWaitForEachOther) {
   }
 }
 
+TEST(TrainBench, CountsTheWorkOfAMeshOnce) {
+  const testing::TemporaryFolder folder;
+  const RunConfig config = small_run(folder);
+  run_as_threads({.context = 2, .tensor = 2}, [&](Mesh& mesh) {
+    TrainBenchOptions options{.warm_up = 1, .steps = 1, .launch = {}};
+    options.launch.mesh = std::shared_ptr<const Mesh>(&mesh, [](const Mesh*) {});
+    options.launch.local_ranks = 4;
+    const TrainBench bench = measure_training(config, options);
+    EXPECT_EQ(bench.frames, 2 * 2 * 4);
+    EXPECT_EQ(bench.flops, 3 * 2 * 2 * build_world(config, {}).model->forward_flops(4));
+    std::vector<std::string> groups;
+    for (const auto& [name, share] : bench.exposed) groups.push_back(name);
+    EXPECT_THAT(groups, ::testing::IsSupersetOf({"world", "context", "tensor"}));
+  });
+}
+
 }  // namespace
 }  // namespace praxino
