@@ -429,16 +429,6 @@ void Trainer::save() { state_->save_and_wait(); }
 int64_t Trainer::steps_done() const { return state_->counters.step; }
 const std::filesystem::path& Trainer::directory() const { return state_->directory; }
 
-namespace {
-
-std::vector<int64_t> numbers(int64_t begin, int64_t end) {
-  std::vector<int64_t> all(static_cast<size_t>(end - begin));
-  std::iota(all.begin(), all.end(), begin);
-  return all;
-}
-
-}  // namespace
-
 StepStats Trainer::step() {
   State& s = *state_;
   const int64_t first_sample = s.loader->state().next_sample;
@@ -456,7 +446,9 @@ StepStats Trainer::step() {
       [&] { return schedule_factor(s.config.optim, s.counters.step, s.progress()); });
   ++s.counters.step;
   s.counters.loader = s.loader->state();
-  s.samples_of_step[s.counters.step] = numbers(first_sample, s.counters.loader.next_sample);
+  std::vector<int64_t>& samples = s.samples_of_step[s.counters.step];
+  samples.resize(static_cast<size_t>(s.counters.loader.next_sample - first_sample));
+  std::iota(samples.begin(), samples.end(), first_sample);
   s.scalars.push(s.counters.step, std::move(result.scalars));
   if (s.report) s.report->stepped(s.counters.step, {result.stats.learning_rate, s.wait_seconds});
   s.collect_arrived();
