@@ -191,6 +191,13 @@ std::string first_difference(const std::string& before, const std::string& now) 
   return {};
 }
 
+bool has_content(const std::filesystem::path& directory) {
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().filename() != "lock") return true;
+  }
+  return false;
+}
+
 std::filesystem::path set_aside(const std::filesystem::path& directory) {
   for (int i = 1;; ++i) {
     const std::filesystem::path target = directory.string() + fmt::format(".old-{}", i);

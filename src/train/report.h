@@ -54,6 +54,9 @@ class Report {
   std::unique_ptr<State> state_;
 };
 
+/// Whether a run directory holds more than the lock of the run that is about to start.
+bool has_content(const std::filesystem::path& directory);
+
 /// The first line in which two YAML texts differ: "model.width: 192 -> 256"; empty when they are
 /// equal.
 std::string first_difference(const std::string& before, const std::string& now);

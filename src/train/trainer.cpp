@@ -43,14 +43,6 @@ void refuse_unbuilt(const ParallelConfig& parallel) {
   }
 }
 
-/// More than the lock of the run that is about to start.
-bool has_content(const std::filesystem::path& directory) {
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    if (entry.path().filename() != "lock") return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 struct Trainer::State {
