@@ -141,10 +141,12 @@ Communicator::Communicator() : group_(std::make_shared<Group>()) {}
 int64_t Communicator::rank() const { return group_->rank; }
 int64_t Communicator::size() const { return group_->size(); }
 const std::string& Communicator::name() const { return group_->name; }
+double Communicator::planned_bytes() const { return group_->sent; }
 
 Pending Communicator::all_reduce(const at::Tensor& values, Reduce how) const {
   require(*group_, "all_reduce", values);
   if (size() == 1) return {};
+  if (group_->planned) return group_->plan(values, 2);
   return start(group_, {.kind = "all_reduce", .values = values}, [&](c10d::Backend& backend) {
     std::vector<at::Tensor> tensors = {values};
     c10d::AllreduceOptions options;
@@ -156,6 +158,7 @@ Pending Communicator::all_reduce(const at::Tensor& values, Reduce how) const {
 Pending Communicator::reduce(const at::Tensor& values, int64_t to) const {
   require(*group_, "reduce", values);
   if (size() == 1) return {};
+  if (group_->planned) return group_->plan(values, 1);
   return start(group_, {.kind = "reduce to", .values = values, .peer = to},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};
@@ -174,6 +177,7 @@ Pending Communicator::reduce_scatter(const at::Tensor& out, const at::Tensor& in
     out.view(-1).copy_(in.view(-1));
     return {};
   }
+  if (group_->planned) return group_->plan(in, 1);
   if (in.is_cpu()) {
     // Gloo has none, and LibTorch's sums all of `in` on every rank: twice the traffic.
     at::Tensor pieces = at::empty_like(in).view(-1);
@@ -200,6 +204,7 @@ Pending Communicator::all_gather(const at::Tensor& out, const at::Tensor& in) co
     if (out.const_data_ptr() != in.const_data_ptr()) out.view(-1).copy_(in.view(-1));
     return {};
   }
+  if (group_->planned) return group_->plan(out, 1);
   return start(group_, {.kind = "all_gather", .values = in}, [&](c10d::Backend& backend) {
     at::Tensor to = out.view(-1), from = in.view(-1);
     return backend._allgather_base(to, from);
@@ -214,6 +219,7 @@ Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
     out.copy_(in);
     return {};
   }
+  if (group_->planned) return group_->plan(in, 1);
   return start(group_, {.kind = "all_to_all", .values = in}, [&](c10d::Backend& backend) {
     at::Tensor to = out, from = in;
     return backend.alltoall_base(to, from, take, give);
@@ -223,6 +229,7 @@ Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
 Pending Communicator::broadcast(const at::Tensor& values, int64_t from) const {
   require(*group_, "broadcast", values);
   if (size() == 1) return {};
+  if (group_->planned) return group_->plan(values, 1);
   return start(group_, {.kind = "broadcast from", .values = values, .peer = from},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};

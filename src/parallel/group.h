@@ -35,7 +35,17 @@ struct Communicator::Group {
   bool patient = false;     // waits for as long as it takes, or until the mesh is broken
   bool background = false;  // of a thread whose waits are no part of a step
 
+  bool planned = false;  // nobody is behind it (Mesh::planned)
+  double sent = 0;       // of a planned group: Communicator::planned_bytes
+
   int64_t size() const { return static_cast<int64_t>(members.size()); }
+  /// A collective of a planned group: `passes` times around a ring with `whole`, the sum of what
+  /// its ranks get.
+  Pending plan(const at::Tensor& whole, int passes) {
+    sent += passes * static_cast<double>(whole.nbytes()) * static_cast<double>(size() - 1) /
+            static_cast<double>(size());
+    return {};
+  }
   /// Where a collective of the mesh has failed, its backends are left behind: their destructors
   /// would wait for what hangs.
   ~Group();

@@ -219,6 +219,27 @@ std::unique_ptr<Mesh> Mesh::alone() {
   return std::make_unique<Mesh>(std::move(state));
 }
 
+std::unique_ptr<Mesh> Mesh::planned(const MeshShape& shape) {
+  auto state = std::make_unique<State>();
+  state->shape = shape;
+  const auto group = [&](const char* name, const Axes& axes) {
+    auto made = std::make_shared<Communicator::Group>();
+    made->name = name;
+    made->members = members_of(shape, {}, axes);
+    made->planned = made->size() > 1;
+    return Communicator(std::move(made));
+  };
+  constexpr Axes kEvery{.data = true, .context = true, .tensor = true};
+  state->world = group("world", kEvery);
+  state->background = group("background", kEvery);
+  state->data = group("data", {.data = true});
+  state->context = group("context", {.context = true});
+  state->tensor = group("tensor", {.tensor = true});
+  state->replicas = group("replicas", {.data = true, .context = true});
+  state->all = group("all", kEvery);
+  return std::make_unique<Mesh>(std::move(state));
+}
+
 std::unique_ptr<Mesh> Mesh::join(const Launch& launch, const MeshOptions& options) {
   if (options.shape.ranks() != launch.ranks) {
     fail_usage("a mesh of data {} x context {} x tensor {} needs {} ranks, and {} were started",

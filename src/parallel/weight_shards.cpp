@@ -16,6 +16,8 @@
 namespace praxino {
 namespace {
 
+constexpr size_t kBuffers = 2;  // units that are here at a time: the one that runs and the next
+
 /// The parameters that come and go together. Flat tensors hold all ranks' segments one after the
 /// other.
 struct Unit {
@@ -23,7 +25,8 @@ struct Unit {
   std::vector<int64_t> begins;    // of every rank's segment, and the end
   bool resident = false;          // never dropped
   at::Tensor own;                 // float32: the masters, this rank's segment alone
-  at::Tensor whole;               // float32, flat; undefined where the unit is not here
+  at::Tensor buffer;              // that the unit lies in; undefined where it is not here
+  at::Tensor whole;               // float32, flat: as much of the buffer as the unit takes
   std::vector<Pending> bringing;  // under way into `whole`
   bool shown = false;             // whether the parameters lie in `whole`
   at::Tensor gradients;           // flat, of one micro-batch, while they are under way
@@ -54,6 +57,7 @@ struct WeightShards::State {
   State(UnitParameters all, const Communicator& group, const DataParallelOptions& opt);
 
   void take_over(Unit& unit);
+  void provide(Unit& unit);
   void start(Unit& unit);
   void show(Unit& unit);
   void drop(Unit& unit);
@@ -77,9 +81,12 @@ struct WeightShards::State {
   std::vector<BucketPlace> places;
   std::vector<Unit> units;  // the last one: what is resident
   std::vector<at::Tensor> owned;
-  Unit* leaving = nullptr;  // whose gradients are under way
-  bool last = false;        // whether the micro-batch under way is the last of its step
-  bool all_here = false;    // between bring_all() and drop_all()
+  int64_t largest = 0;            // elements of a unit that comes and goes
+  std::vector<at::Tensor> spare;  // buffers of that length, kept: nothing is allocated in a step
+  at::Tensor gradients;           // the same for the gradients of one unit
+  Unit* leaving = nullptr;        // whose gradients are under way
+  bool last = false;              // whether the micro-batch under way is the last of its step
+  bool all_here = false;          // between bring_all() and drop_all()
 };
 
 WeightShards::State::State(UnitParameters all, const Communicator& group,
@@ -109,13 +116,27 @@ WeightShards::State::State(UnitParameters all, const Communicator& group,
                     parameters.values.front().detach().options());
   for (size_t u = 0; u < units.size(); ++u) {
     units[u].begins = std::move(plan.begins[u]);
-    take_over(units[u]);
+    if (!units[u].resident) largest = std::max(largest, units[u].elements());
   }
+  gradients = at::empty({largest}, absent.options().dtype(options.gradients));
+  for (Unit& unit : units) take_over(unit);
+}
+
+void WeightShards::State::provide(Unit& unit) {
+  if (unit.buffer.defined()) return;
+  if (unit.resident || spare.empty()) {
+    unit.buffer = at::empty({unit.resident ? unit.elements() : largest}, absent.options());
+  } else {
+    unit.buffer = std::move(spare.back());
+    spare.pop_back();
+  }
+  unit.whole = unit.buffer.narrow(0, 0, unit.elements());
 }
 
 // One unit after the other, so that the parameters' first memory is given back in between.
 void WeightShards::State::take_over(Unit& unit) {
-  unit.whole = at::zeros({unit.elements()}, absent.options());
+  provide(unit);
+  unit.whole.zero_();
   for (const size_t i : unit.members) place(unit.whole, i, 0).copy_(parameters.values[i]);
   if (unit.elements() > 0) ranks.broadcast(unit.whole, 0).wait();
   unit.own = unit.segment(unit.whole, ranks.rank()).clone();
@@ -131,7 +152,7 @@ void WeightShards::State::take_over(Unit& unit) {
 
 // Owners in their order, which is the same on every rank.
 void WeightShards::State::start(Unit& unit) {
-  if (!unit.whole.defined()) unit.whole = at::empty({unit.elements()}, absent.options());
+  provide(unit);
   unit.segment(unit.whole, ranks.rank()).copy_(unit.own);
   for (int64_t rank = 0; rank < ranks.size(); ++rank) {
     if (unit.length(rank) == 0) continue;
@@ -154,11 +175,19 @@ void WeightShards::State::drop(Unit& unit) {
     }
   }
   unit.whole = at::Tensor();
+  if (!unit.buffer.defined()) return;
+  if (spare.size() < kBuffers) spare.push_back(unit.buffer);
+  unit.buffer = at::Tensor();
 }
 
 // A gradient is scaled as it is copied. A parameter without one counts as zero.
 void WeightShards::State::reduce(Unit& unit) {
-  unit.gradients = at::zeros({unit.elements()}, absent.options().dtype(options.gradients));
+  if (unit.resident) {
+    unit.gradients = at::empty({unit.elements()}, absent.options().dtype(options.gradients));
+  } else {
+    unit.gradients = gradients.narrow(0, 0, unit.elements());
+  }
+  unit.gradients.zero_();
   for (const size_t i : unit.members) {
     at::Tensor& parameter = parameters.values[i];
     if (parameter.grad().defined()) {

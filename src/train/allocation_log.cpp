@@ -83,13 +83,14 @@ MemoryPeak AllocationLog::peak(const MemoryShare& share) const {
   MemoryPeak peak;
   std::array<double, kMemoryKinds> now = {};
   double total = 0, highest = 0;
-  for (const Event& event : events_) {
+  for (size_t seen = 1; seen <= events_.size(); ++seen) {
+    const Event& event = events_[seen - 1];
     const Block& block = blocks_[event.block];
     const double bytes = static_cast<double>(block.bytes) * share.of(block.kind);
     const double change = event.freed ? -bytes : bytes;
     now[static_cast<size_t>(block.kind)] += change;
     total += change;
-    if (total <= highest) continue;
+    if (total <= highest || seen < counted_from_) continue;
     highest = total;
     for (size_t i = 0; i < kMemoryKinds; ++i) peak.bytes.bytes[i] = std::llround(now[i]);
     peak.phase = phases_[event.phase];

@@ -56,7 +56,9 @@ class AllocationLog final : public c10::MemoryReportingInfoBase {
   void begin_phase(std::string phase, MemoryKind kind);
   /// What holds the memory of a live tensor is of `kind` from its allocation on.
   void mark(const at::Tensor& tensor, MemoryKind kind);
-  /// Since the first allocation, of a rank that holds `share` of each kind.
+  /// Peaks count from here on, with all that is live now.
+  void forget_peak() { counted_from_ = events_.size(); }
+  /// Since forget_peak(), or the first allocation, of a rank that holds `share` of each kind.
   MemoryPeak peak(const MemoryShare& share = {}) const;
   /// The most bytes of one kind at a time.
   int64_t highest(MemoryKind kind) const;
@@ -78,6 +80,7 @@ class AllocationLog final : public c10::MemoryReportingInfoBase {
   };
   std::vector<Block> blocks_;
   std::vector<Event> events_;
+  size_t counted_from_ = 0;                       // number of events whose moments are no peaks
   std::unordered_map<const void*, size_t> live_;  // by address: the block that lies there now
   std::vector<std::string> phases_ = {""};
   MemoryKind kind_ = MemoryKind::kActivations;

@@ -16,6 +16,7 @@
 #include "praxino/data/dataset.h"
 #include "praxino/rollout/world.h"
 #include "praxino/train/layout.h"
+#include "sharded_model.h"
 
 namespace praxino {
 namespace {
@@ -40,6 +41,7 @@ bool in_bf16(const RunConfig& config, const PlanDevice& device) {
 struct RankMemory {
   PlannedStep step;  // of the same part in one process
   double parameters = 0;
+  double in_blocks = 0;  // of them
   MemoryPeak peak;
   double buffers = 0;  // of communication
   double total() const { return static_cast<double>(peak.bytes.total()) + buffers; }
@@ -58,11 +60,9 @@ double buffer_bytes(const RunConfig& part, const MeshShape& layout, double param
   const double token_bytes =
       tokens_of(part) * static_cast<double>(part.model.width * (bf16 ? 2 : 4));
   double bytes = 0;
-  if (layout.data > 1) {
+  if (layout.data > 1 && !part.parallel.shard_weights) {
     bytes += 2 * static_cast<double>(part.parallel.bucket_mib << 20) +
              parameters * gradient_bytes / static_cast<double>(layout.data);
-    if (part.parallel.shard_weights)
-      bytes += 2 * 4 * parameters / static_cast<double>(part.model.depth);
   }
   if (layout.tensor > 1) bytes += 2 * token_bytes / static_cast<double>(layout.context);
   if (layout.context > 1)
@@ -74,18 +74,22 @@ RankMemory rank_memory(const RunConfig& config, const std::vector<ActionField>& 
                        const MeshShape& layout, const PlanDevice& device) {
   const RunConfig part = part_of_one_rank(config, layout);
   RankMemory memory;
-  memory.step = plan_step(
-      part, fields, {.device = device.gpu ? at::kCUDA : at::kCPU, .bf16 = in_bf16(config, device)});
-  const auto t = static_cast<double>(layout.tensor), d = static_cast<double>(layout.data);
+  const bool sharded = config.parallel.shard_weights;
+  memory.step = plan_step(part, fields,
+                          {.device = device.gpu ? at::kCUDA : at::kCPU,
+                           .bf16 = in_bf16(config, device),
+                           .weight_ranks = sharded ? layout.data : 1});
+  const auto t = static_cast<double>(layout.tensor);
+  const auto d = sharded ? 1.0 : static_cast<double>(layout.data);  // the step has its share then
   const auto matrices = static_cast<double>(memory.step.matrices);
   const auto others = static_cast<double>(memory.step.others);
   memory.parameters = matrices / t + others;
+  memory.in_blocks = static_cast<double>(memory.step.in_blocks) - matrices + matrices / t;
   const double held = memory.parameters / (matrices + others);
-  const double sharded = config.parallel.shard_weights ? 1 / d : 1;
   const double a_matrix = config.optim.kind == "muon" ? 1 : 2;  // moments of an element
   MemoryShare share;
-  share.of(MemoryKind::kWeights) = held * sharded;
-  share.of(MemoryKind::kGradients) = held * sharded;
+  share.of(MemoryKind::kWeights) = held;
+  share.of(MemoryKind::kGradients) = held;
   share.of(MemoryKind::kMoments) =
       (a_matrix * matrices / t + 2 * others) / (a_matrix * matrices + 2 * others) / d;
   share.of(MemoryKind::kAverages) = held / d;
@@ -96,9 +100,11 @@ RankMemory rank_memory(const RunConfig& config, const std::vector<ActionField>& 
   return memory;
 }
 
-std::string note_of(MemoryKind kind, bool bf16) {
+std::string note_of(MemoryKind kind, bool bf16, bool sharded) {
   switch (kind) {
-    case MemoryKind::kWeights: return "float32, the masters themselves; rotary tables";
+    case MemoryKind::kWeights:
+      return sharded ? "float32, a rank's share; room for two blocks and the gradients of one"
+                     : "float32, the masters themselves; rotary tables";
     case MemoryKind::kMoments: return "of the optimizer, sharded over data";
     case MemoryKind::kAverages: return "optim.ema, sharded over data";
     case MemoryKind::kGradients: return "those that exist at the fullest moment";
@@ -134,7 +140,8 @@ std::vector<Change> single_changes() {
            }},
           {"parallel.shard_weights=true (more traffic)",
            [](RunConfig& c, MeshShape& layout) {
-             return layout.data > 1 && !std::exchange(c.parallel.shard_weights, true);
+             return layout.data > 1 && c.model.activation_checkpointing &&
+                    !std::exchange(c.parallel.shard_weights, true);
            }},
           {"parallel.tensor={tensor} parallel.data={data} (the same number of ranks)",
            [](RunConfig& c, MeshShape& layout) {
@@ -202,7 +209,7 @@ void add_memory(Plan& plan, const RankMemory& memory) {
     const auto kind = static_cast<MemoryKind>(i);
     plan.memory.push_back({.name = std::string(name_of(kind)),
                            .bytes = static_cast<double>(memory.peak.bytes.of(kind)),
-                           .note = note_of(kind, plan.bf16)});
+                           .note = note_of(kind, plan.bf16, plan.config.parallel.shard_weights)});
   }
   plan.memory.push_back({.name = "buckets",
                          .bytes = memory.buffers,
@@ -230,6 +237,7 @@ void add_work(Plan& plan, const RankMemory& memory, const MeshShape& layout) {
                       .tensor = layout.tensor,
                       .context = layout.context,
                       .parameters = memory.parameters,
+                      .in_blocks = memory.in_blocks,
                       .tokens = tokens_of(part),
                       .compute_bytes = plan.bf16 ? 2 : 4};
   plan.traffic = plan_traffic(config, rank);
@@ -238,6 +246,7 @@ void add_work(Plan& plan, const RankMemory& memory, const MeshShape& layout) {
 }  // namespace
 
 Plan make_plan(const RunConfig& config, const PlanOptions& options) {
+  check_sharding(config);
   const MeshShape layout = layout_of(config, options.ranks);
   Plan plan;
   plan.config = config;
@@ -254,10 +263,12 @@ Plan make_plan(const RunConfig& config, const PlanOptions& options) {
   plan.activations = static_cast<double>(memory.step.activations) / divided;
   RunConfig toggled = config;
   toggled.model.activation_checkpointing = !config.model.activation_checkpointing;
+  toggled.parallel.shard_weights = false;  // it changes no activation
   plan.activations_toggled =
       static_cast<double>(rank_memory(toggled, fields, layout, options.device).step.activations) /
       divided;
   plan.rollout_cache = static_cast<double>(memory.step.rollout_cache);
+  plan.whole_weights = config.parallel.shard_weights && layout.data > 1 ? 4 * memory.parameters : 0;
   const RunConfig part = part_of_one_rank(config, layout);
   plan.host_batches =
       static_cast<double>((part.data.ahead + 1) * part.data.batch * part.data.clip_frames * 3 *

@@ -12,16 +12,22 @@ double ring(double bytes, int64_t ranks) {
 void add_data(const RunConfig& config, const RankStep& rank, std::vector<Traffic>& traffic) {
   constexpr double kWeightBytes = 4;
   const double gradient_bytes = config.parallel.gradients == "bf16" ? 2 : 4;
-  const auto parts = static_cast<double>(config.optim.gradient_accumulation);
-  const bool sharded = config.parallel.shard_weights;
-  traffic.push_back(
-      {.axis = "data",
-       .kind = "reduce-scatter of gradients",
-       .bytes = ring(rank.parameters * gradient_bytes, rank.data) * (sharded ? parts : 1)});
-  traffic.push_back(
-      {.axis = "data",
-       .kind = "all-gather of weights",
-       .bytes = ring(rank.parameters * kWeightBytes, rank.data) * (sharded ? 2 * parts : 1)});
+  double reduced = rank.parameters, gathered = rank.parameters;
+  // A block's gradients leave after every micro-batch. Its weights come twice, but for the last
+  // block, which stays between the passes, and the first, which stays between micro-batches.
+  if (config.parallel.shard_weights) {
+    const auto parts = static_cast<double>(config.optim.gradient_accumulation);
+    const auto blocks = static_cast<double>(config.model.depth);
+    const double outside = rank.parameters - rank.in_blocks;
+    reduced = outside + rank.in_blocks * parts;
+    gathered = outside + rank.in_blocks * (2 * parts * (blocks - 1) + 1) / blocks;
+  }
+  traffic.push_back({.axis = "data",
+                     .kind = "reduce-scatter of gradients",
+                     .bytes = ring(reduced * gradient_bytes, rank.data)});
+  traffic.push_back({.axis = "data",
+                     .kind = "all-gather of weights",
+                     .bytes = ring(gathered * kWeightBytes, rank.data)});
 }
 
 // Sequence-parallel tensor parallelism (Korthikanti et al., arXiv 2205.05198): in each of both

@@ -15,6 +15,7 @@ struct RankStep {
   int64_t tensor = 1;
   int64_t context = 1;
   double parameters = 0;      // elements that a rank multiplies with
+  double in_blocks = 0;       // of them those of the blocks
   double tokens = 0;          // of a micro-batch, before tensor and context divide them
   int64_t compute_bytes = 4;  // of an element in the matrix products
 };

@@ -14,36 +14,69 @@ DataParallelOptions options_of(const ParallelConfig& config, const Ranks& ranks)
 
 }  // namespace
 
+void check_sharding(const RunConfig& config) {
+  if (config.parallel.shard_weights && !config.model.activation_checkpointing) {
+    fail_usage(
+        "parallel.shard_weights needs model.activation_checkpointing: true: without it the "
+        "backward pass would keep every block's weights alive; set both, or neither");
+  }
+}
+
 // A split matrix is as large on every tensor rank as its largest part, so that the same replica
 // owns its parts on all of them.
-void ShardedModel::hold(const Parameters& model, const ParallelConfig& config, bool split) {
+void ShardedModel::hold(const ParallelConfig& config, bool split) {
+  const Parameters& model = model_.parameters();
   Held held;
   DataParallelOptions options = options_of(config, ranks_);
   std::vector<at::Tensor> values;
+  std::vector<int64_t> blocks;
   for (size_t i = 0; i < model.all().size(); ++i) {
     const Parameter& parameter = model.all()[i];
     if (parameter.slice.has_value() != split) continue;
     held.members.push_back(i);
     values.push_back(parameter.value);
+    blocks.push_back(model_.block_of_parameters()[i]);
     const int64_t along = split ? parameter.value.size(parameter.slice->dim) : 1;
     options.reserved.push_back(parameter.value.numel() / along *
                                (split ? parameter.slice->longest() : 1));
   }
   if (values.empty()) return;
   const Communicator& group = split ? ranks_.mesh().replicas() : ranks_.mesh().all();
-  held.parallel = std::make_unique<DataParallel>(std::move(values), group, options);
+  if (config.shard_weights) {
+    held.parallel = std::make_unique<WeightShards>(
+        UnitParameters{.values = std::move(values), .units = std::move(blocks)}, group, options);
+  } else {
+    held.parallel = std::make_unique<DataParallel>(std::move(values), group, options);
+  }
   held_.push_back(std::move(held));
 }
 
-ShardedModel::ShardedModel(const Parameters& model, const ParallelConfig& config,
+CheckpointHooks ShardedModel::hooks_of(int64_t block) const {
+  const auto each = [this](const auto& call) {
+    for (const Held& held : held_) call(*held.shards());
+  };
+  return {.before =
+              [=](Pass pass) {
+                each([&](WeightShards& shards) { shards.bring(block, pass == Pass::kBackward); });
+              },
+          .after =
+              [=](Pass pass) {
+                each([&](WeightShards& shards) { shards.release(block, pass == Pass::kBackward); });
+              }};
+}
+
+ShardedModel::ShardedModel(WorldModel& world_model, const ParallelConfig& config,
                            const Ranks& ranks)
-    : ranks_(ranks) {
-  for (const bool split : {false, true}) hold(model, config, split);
+    : model_(world_model), ranks_(ranks) {
+  const Parameters& model = model_.parameters();
+  for (const bool split : {false, true}) hold(config, split);
+  if (config.shard_weights) {
+    model_.tell_blocks([this](int64_t block) { return hooks_of(block); });
+  }
   std::vector<at::Tensor> owned(model.all().size());
   for (const Held& held : held_) {
-    for (size_t i = 0; i < held.members.size(); ++i) {
-      if (held.parallel->owns(i)) owned[held.members[i]] = held.parallel->owned()[i];
-    }
+    const auto& own = held.with([](auto& p) -> const auto& { return p.owned(); });
+    for (size_t i = 0; i < held.members.size(); ++i) owned[held.members[i]] = own[i];
   }
   for (size_t i = 0; i < owned.size(); ++i) {
     if (!owned[i].defined()) continue;
@@ -60,6 +93,8 @@ ShardedModel::ShardedModel(const Parameters& model, const ParallelConfig& config
   }
 }
 
+ShardedModel::~ShardedModel() { model_.tell_blocks({}); }
+
 OptimizerRanks ShardedModel::optimizer_ranks() const {
   return {.sum = [this](const at::Tensor& v) { ranks_.mesh().all().all_reduce(v).wait(); },
           .tensor = ranks_.mesh().tensor()};
@@ -67,11 +102,11 @@ OptimizerRanks ShardedModel::optimizer_ranks() const {
 
 void ShardedModel::before_micro_batch(bool last) {
   settle();
-  for (const Held& held : held_) held.parallel->before_backward(last);
+  for (const Held& held : held_) held.with([last](auto& p) { p.before_backward(last); });
 }
 
 void ShardedModel::finish_gradients(std::vector<std::pair<std::string, at::Tensor>>& scalars) {
-  for (const Held& held : held_) held.parallel->reduce_gradients();
+  for (const Held& held : held_) held.with([](auto& p) { p.reduce_gradients(); });
   for (size_t i = 0; i < owned_.size(); ++i) {
     at::Tensor value = own_.all()[i].value;
     value.mutable_grad() = owned_[i].grad();
@@ -84,11 +119,23 @@ void ShardedModel::finish_gradients(std::vector<std::pair<std::string, at::Tenso
 }
 
 void ShardedModel::start_sharing_weights() {
-  for (const Held& held : held_) held.parallel->gather_weights();
+  for (const Held& held : held_) held.with([](auto& p) { p.gather_weights(); });
 }
 
 void ShardedModel::settle() {
-  for (const Held& held : held_) held.parallel->wait_for_weights();
+  for (const Held& held : held_) held.with([](auto& p) { p.wait_for_weights(); });
+}
+
+void ShardedModel::bring_all_weights() {
+  for (const Held& held : held_) {
+    if (WeightShards* const shards = held.shards()) shards->bring_all();
+  }
+}
+
+void ShardedModel::drop_all_weights() {
+  for (const Held& held : held_) {
+    if (WeightShards* const shards = held.shards()) shards->drop_all();
+  }
 }
 
 }  // namespace praxino

@@ -1,29 +1,40 @@
 #pragma once
-// A model whose optimizer state is spread over the ranks: between the trainer and
-// parallel/data_parallel.h.
+// A model whose optimizer state, and on demand its weights, are spread over the ranks: between the
+// trainer and parallel/data_parallel.h or parallel/weight_shards.h.
 
 #include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "praxino/config/run.h"
 #include "praxino/layers/parameters.h"
+#include "praxino/model/world_model.h"
 #include "praxino/optim/optimizer.h"
 #include "praxino/parallel/data_parallel.h"
+#include "praxino/parallel/weight_shards.h"
 #include "ranks.h"
 
 namespace praxino {
 
-/// Not thread-safe. Borrows `model` and `ranks`. All ranks call the same functions in the same
-/// order.
+/// Throws praxino::Error (usage) where parallel.shard_weights is asked for and the rest of the run
+/// does not go with it.
+void check_sharding(const RunConfig& config);
+
+/// Not thread-safe. Borrows `model` and `ranks`, and is told of the blocks' runs
+/// (WorldModel::tell_blocks) where weights are sharded. All ranks call the same functions in the
+/// same order.
 class ShardedModel {
  public:
   /// Every rank's weights become those of rank 0. Throws praxino::Error where there are more ranks
   /// than parameters to give them.
-  ShardedModel(const Parameters& model, const ParallelConfig& config, const Ranks& ranks);
+  ShardedModel(WorldModel& model, const ParallelConfig& config, const Ranks& ranks);
+  ~ShardedModel();
+  ShardedModel(const ShardedModel&) = delete;
+  ShardedModel& operator=(const ShardedModel&) = delete;
 
   /// The parameters that this rank updates: their values share the model's memory.
   const Parameters& own() const { return own_; }
@@ -35,19 +46,35 @@ class ShardedModel {
   /// After the last backward pass: the gradients of own() and the scalars are then those of the
   /// whole batch.
   void finish_gradients(std::vector<std::pair<std::string, at::Tensor>>& scalars);
-  /// After own() has changed; settle() waits until every rank has all weights.
+  /// After own() has changed; settle() waits until every rank has all weights that it keeps.
   void start_sharing_weights();
   void settle();
+  /// With parallel.shard_weights: between both calls every rank has all weights, for work outside
+  /// of the training passes; else they do nothing.
+  void bring_all_weights();
+  void drop_all_weights();
 
  private:
   /// Parameters that the same ranks hold: matrices that are split over the tensor axis by the
   /// replicas of their part, all others by all ranks.
   struct Held {
     std::vector<size_t> members;  // positions in the model
-    std::unique_ptr<DataParallel> parallel;
-  };
-  void hold(const Parameters& model, const ParallelConfig& config, bool split);
+    std::variant<std::unique_ptr<DataParallel>, std::unique_ptr<WeightShards>> parallel;
 
+    /// call(DataParallel or WeightShards)
+    template <class Call>
+    decltype(auto) with(const Call& call) const {
+      return std::visit([&](const auto& p) -> decltype(auto) { return call(*p); }, parallel);
+    }
+    WeightShards* shards() const {  // null: weights are whole
+      const auto* held = std::get_if<std::unique_ptr<WeightShards>>(&parallel);
+      return held == nullptr ? nullptr : held->get();
+    }
+  };
+  void hold(const ParallelConfig& config, bool split);
+  CheckpointHooks hooks_of(int64_t block) const;
+
+  WorldModel& model_;
   const Ranks& ranks_;
   std::vector<Held> held_;
   Parameters own_;

@@ -125,17 +125,14 @@ TrainState capture_state(const TrainParts& parts, const RunCounters& counters, b
 WantedTensor wanted_by(const TrainParts& parts) {
   std::set<std::string> own;
   for (const auto& [name, tensor] : optimizer_tensors(parts)) own.insert(name);
-  for (const auto& [name, tensor] : parts.ema.averages()) own.insert(name);
-  return [own](const std::string& file, const std::string& tensor) {
-    return file == "model" || own.contains(tensor);
-  };
+  for (const Parameter& parameter : parts.own.all()) own.insert(parameter.name);
+  return [own](const std::string&, const std::string& tensor) { return own.contains(tensor); };
 }
 
 RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
-  const Parameters& all = parts.world.model->parameters();
-  restore_all(state, "model", model_tensors(parts.world), all);
-  restore_all(state, kOptimizerFile, optimizer_tensors(parts), all);
-  if (parts.ema.enabled()) restore_all(state, "ema", parts.ema.averages(), all);
+  restore_all(state, "model", values_of(parts.own), parts.own);
+  restore_all(state, kOptimizerFile, optimizer_tensors(parts), parts.own);
+  if (parts.ema.enabled()) restore_all(state, "ema", parts.ema.averages(), parts.own);
   RunCounters counters;
   try {
     const nlohmann::json json = nlohmann::json::parse(state.state_json);

@@ -37,10 +37,11 @@ struct TrainParts {
 /// of which call this together: a checkpoint does not show how a run was laid out.
 TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first);
 
-/// What restore_state() needs of a checkpoint: all weights, and the rest of `own`.
+/// What restore_state() needs of a checkpoint: weights, averages and moments of `own`.
 WantedTensor wanted_by(const TrainParts& parts);
 
-/// Copies weights, averages and moments back and returns the counters. Throws praxino::Error naming
+/// Copies weights, averages and moments of `own` back and returns the counters; several ranks must
+/// share their weights after it (ShardedModel::start_sharing_weights). Throws praxino::Error naming
 /// what is missing.
 RunCounters restore_state(const TrainState& state, const TrainParts& parts);
 

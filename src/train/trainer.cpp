@@ -35,14 +35,6 @@ std::shared_ptr<const Dataset> open_dataset(const DataConfig& data) {
   return std::make_shared<const Dataset>(Dataset::open(data.path));
 }
 
-void refuse_unbuilt(const ParallelConfig& parallel) {
-  if (parallel.shard_weights) {
-    fail_usage(
-        "parallel: shard_weights can be planned for (praxino plan), but not trained yet; leave it "
-        "out");
-  }
-}
-
 }  // namespace
 
 struct Trainer::State {
@@ -120,7 +112,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
       ranks(options.mesh),
       directory(std::filesystem::path(c.run.output) / c.run.name),
       start_clock(options.start) {
-  refuse_unbuilt(config.parallel);
+  check_sharding(config);
   use_threads(config.run, options.local_ranks);
   if (options.mesh) {
     ranks.require_equal("start", agreement(config, options.mesh->shape()));
@@ -151,7 +143,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   start_kernels(config, world.device, true);  // the optimizer's, too
   start_clock.mark("kernels");
   if (ranks.several()) {
-    sharded = std::make_unique<ShardedModel>(world.model->parameters(), config.parallel, ranks);
+    sharded = std::make_unique<ShardedModel>(*world.model, config.parallel, ranks);
   }
   const Parameters& own = sharded ? sharded->own() : world.model->parameters();
   ema = std::make_unique<Ema>(config.optim.ema, own);
@@ -221,6 +213,8 @@ bool Trainer::State::resume() {
   refuse_changed_run(config, *state, directory);
   refuse_changed_actions(dataset->config(), *state, directory);
   counters = restore_state(*state, parts());
+  if (sharded) sharded->start_sharing_weights();
+  settle();
   if (counters.content_hash != dataset->content_hash()) {
     fail(
         "{}: the data set {} is not the one that this run was trained on; give run.name a new "
@@ -342,12 +336,14 @@ void Trainer::State::evaluate_now() {
   world.step = counters.step;
   world.averaged = ema->enabled();
   swap_averages();
+  if (sharded) sharded->bring_all_weights();
   std::exception_ptr failed;
   try {
     evaluate_held_out();
   } catch (...) {  // the live weights come back whatever happened
     failed = std::current_exception();
   }
+  if (sharded) sharded->drop_all_weights();
   swap_averages();
   if (failed) std::rethrow_exception(failed);
   counters.evaluated_step = counters.step;

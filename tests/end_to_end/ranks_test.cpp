@@ -83,6 +83,31 @@ TEST_F(RanksTraining, ADeadRankIsNamedAndAllStartAgain) {
                     checkpoint(folder_.path() / "runs/cut", 40));
 }
 
+// The evaluations need all weights, training the blocks' one by one: here they take turns.
+TEST_F(RanksTraining, ShardedWeightsLearnAndAreEvaluatedAsInOneProcess) {
+  const Overrides evaluated = {"run.steps=16", "eval.every=8", "optim.ema=0.9"};
+  Overrides sharded = evaluated;
+  sharded.insert(sharded.end(),
+                 {"parallel.shard_weights=true", "model.activation_checkpointing=true"});
+  ASSERT_EQ(run(0, "whole", evaluated), 0) << log_;
+  ASSERT_EQ(run(2, "sharded", sharded), 0) << log_;
+  expect_curve_of("sharded", "whole");
+  std::map<int64_t, double> got, want;
+  for (auto* figures : {&got, &want}) {
+    for (const auto& line :
+         read_log(folder_.path() / "runs" / (figures == &got ? "sharded" : "whole")))
+      if (line.contains("eval/loss")) (*figures)[line["step"]] = line["eval/loss"];
+  }
+  EXPECT_EQ(want.size(), 2U);
+  ASSERT_EQ(got.size(), want.size());
+  for (const auto& [step, loss] : want) EXPECT_NEAR(got.at(step), loss, 1e-4 * loss) << step;
+  // And on without sharding, from the checkpoint of the other two.
+  ASSERT_EQ(run(0, "sharded", {"run.steps=20"}), 0) << log_;
+  EXPECT_NE(log_.find("resuming at step 16"), std::string::npos) << log_;
+  ASSERT_EQ(run(2, "refused", {"parallel.shard_weights=true"}), 2) << log_;
+  EXPECT_NE(log_.find("needs model.activation_checkpointing"), std::string::npos) << log_;
+}
+
 // Every step is saved, so that a save is under way at nearly every moment.
 TEST_F(RanksTraining, ARankKilledAtAnyMomentOfASaveLosesNothing) {
   const int64_t kills = faults("PRAXINO_KILLS", 3);

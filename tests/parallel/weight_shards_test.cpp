@@ -1,10 +1,12 @@
 #include "praxino/parallel/weight_shards.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <mutex>
+#include <thread>
 
 #include "parallel/sample_model.h"
 #include "praxino/parallel/mesh.h"
@@ -26,9 +28,9 @@ constexpr int64_t kOfUnit = 3;
 struct Stack {
   UnitParameters parameters;
 
-  explicit Stack(uint64_t seed = 5) {
+  explicit Stack(uint64_t seed = 5, at::Device device = at::Device(at::kCPU)) {
     const auto add = [&](at::IntArrayRef shape, int64_t unit) {
-      parameters.values.push_back(normal(shape, seed++).mul(0.3).requires_grad_());
+      parameters.values.push_back(normal(shape, seed++).mul(0.3).to(device).requires_grad_());
       parameters.units.push_back(unit);
     };
     add({12, 10}, UnitParameters::kResident);
@@ -83,8 +85,9 @@ void backward(const Stack& model, WeightShards& shards, const Mesh& mesh, const 
   for (int64_t part = 0; part < c.parts; ++part) {
     const int64_t begin = part * kRows + mesh.rank() * rows;
     shards.before_backward(part + 1 == c.parts);
-    (model.loss(inputs(begin, rows), targets(begin, rows), &shards) / static_cast<double>(c.parts))
-        .backward();
+    const at::Device device = model.parameters.values.front().device();
+    const at::Tensor x = inputs(begin, rows).to(device), y = targets(begin, rows).to(device);
+    (model.loss(x, y, &shards) / static_cast<double>(c.parts)).backward();
   }
 }
 
@@ -158,6 +161,37 @@ TEST(WeightShards, AParameterWithoutAGradientOnSomeRanksCountsAsZeroThere) {
     const at::Tensor want = alone.parameters.values[vector].grad() / 2;
     EXPECT_LE(relative_error(shards.owned()[vector].grad(), want), 1e-6);
   });
+}
+
+// Every collective on a GPU's own stream, the hooks on the threads of its backward().
+TEST(WeightShards, GradientsOnTwoGpusAreThoseOfOneProcess) {
+  const int64_t gpus = at::hasCUDA() ? static_cast<int64_t>(at::getNumGPUs()) : 0;
+  if (gpus < 2) GTEST_SKIP() << "needs two GPUs";
+  const Case c{.parts = 3};
+  const std::vector<at::Tensor> want = single_gradients(c.parts);
+  const StoreServer server;
+  std::vector<std::jthread> threads;
+  for (int64_t rank = 0; rank < c.ranks; ++rank) {
+    threads.emplace_back([&, rank] {
+      const at::Device device(at::kCUDA, static_cast<at::DeviceIndex>(rank));
+      const Launch launch{.rank = rank,
+                          .ranks = c.ranks,
+                          .local_rank = rank,
+                          .local_ranks = c.ranks,
+                          .address = "127.0.0.1",
+                          .port = server.port(),
+                          .agent_store = true};
+      const auto mesh = Mesh::join(launch, {.shape = {.data = c.ranks}, .device = device});
+      const Stack model(5, device);
+      WeightShards shards(model.parameters, mesh->data());
+      backward(model, shards, *mesh, c);
+      shards.reduce_gradients();
+      for (size_t i = 0; i < want.size(); ++i) {
+        if (!shards.owns(i)) continue;
+        EXPECT_LE(relative_error(shards.owned()[i].grad().cpu(), want[i]), 1e-5) << i;
+      }
+    });
+  }
 }
 
 bool is_here(const at::Tensor& parameter) { return !parameter.isnan().any().item<bool>(); }

@@ -73,6 +73,23 @@ TEST(Plan, DataRanksShareClipsMomentsAndAveragesButNotWeights) {
   EXPECT_DOUBLE_EQ(sent(four, "data"), 2 * 0.75 * 4 * static_cast<double>(one.parameters));
 }
 
+TEST(Plan, ShardedWeightsTakeLessMemoryAndSendMore) {
+  RunConfig config = wide_run();
+  config.parallel.data = 8;
+  config.model.activation_checkpointing = true;
+  config.model.depth = 12;
+  const Plan whole = plan_of(config);
+  config.parallel.shard_weights = true;
+  const Plan sharded = plan_of(config);
+  EXPECT_LT(bytes_of(sharded, "weights"), 0.45 * bytes_of(whole, "weights"));
+  EXPECT_LT(sharded.peak_bytes, whole.peak_bytes);
+  EXPECT_GT(sent(sharded, "data"), sent(whole, "data"));
+  EXPECT_EQ(sharded.whole_weights, 4 * static_cast<double>(whole.parameters));
+  EXPECT_EQ(sharded.activations_toggled, whole.activations_toggled);
+  config.model.activation_checkpointing = false;
+  EXPECT_THAT(testing::error_text([&] { plan_of(config); }), HasSubstr("needs model.activation"));
+}
+
 TEST(Plan, TensorRanksShareMatricesAndActivations) {
   RunConfig config = wide_run();
   const Plan one = plan_of(config);

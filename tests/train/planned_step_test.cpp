@@ -10,6 +10,8 @@
 #include "praxino/rollout/world.h"
 #include "praxino/train/trainer.h"
 #include "support/temporary_folder.h"
+#include "train/plan_traffic.h"
+#include "train/rank_trainings.h"
 
 namespace praxino {
 namespace {
@@ -73,6 +75,50 @@ TEST_P(PlannedMemory, IsWithinFivePercentOfTheAllocatorsTruePeak) {
       static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
   EXPECT_NEAR(planned / measured, 1, 0.05) << "planned " << planned << " bytes, measured "
                                            << measured << ", peak in " << plan.peak.phase;
+}
+
+TEST_F(PlannedMemory, OfShardedWeightsIsWithinFivePercentOfTheFullestRanks) {
+  for (const bool muon : {false, true}) {
+    RunConfig config = small_run();
+    config.run.threads = 1;
+    config.run.output = (folder_->path() / "runs").string();
+    config.run.name = muon ? "sharded-muon" : "sharded-adamw";
+    config.data.path = (folder_->path() / "data").string();
+    config.model.activation_checkpointing = config.parallel.shard_weights = true;
+    config.model.depth = 8;
+    config.optim.kind = muon ? "muon" : "adamw";
+    config.optim.gradient_accumulation = muon ? 2 : 1;
+    config.parallel.gradients = muon ? "bf16" : "fp32";
+    RunConfig part = config;
+    part.data.batch /= 4;
+    const auto fields = Dataset::open(config.data.path).config().actions;
+    const PlannedStep plan = plan_step(part, fields, {.device = at::kCPU, .weight_ranks = 4});
+    const auto measured = static_cast<double>(testing::peak_of_a_rank(config));
+    const auto planned =
+        static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
+    EXPECT_NEAR(planned / measured, 1, 0.05) << "planned " << planned << " bytes, measured "
+                                             << measured << ", peak in " << plan.peak.phase;
+  }
+}
+
+TEST(PlannedStep, SendsWhatTheFormulasOfShardedWeightsSay) {
+  RunConfig config = small_run();
+  config.model.activation_checkpointing = config.parallel.shard_weights = true;
+  for (const int64_t parts : {1, 3}) {
+    for (const char* gradients : {"fp32", "bf16"}) {
+      config.optim.gradient_accumulation = parts;
+      config.parallel.gradients = gradients;
+      const PlannedStep step = plan_step(config, {}, {.weight_ranks = 4});
+      double said = 0;
+      const RankStep rank{.data = 4,
+                          .parameters = static_cast<double>(step.matrices + step.others),
+                          .in_blocks = static_cast<double>(step.in_blocks)};
+      for (const Traffic& line : plan_traffic(config, rank)) said += line.bytes;
+      // A few scalars, and what aligns every parameter to 64 bytes, come on top.
+      EXPECT_NEAR(step.sent / said, 1, 1e-3) << parts << " parts, " << gradients;
+      EXPECT_GT(step.sent, said);
+    }
+  }
 }
 
 TEST(PlannedStep, CountsTheParametersThatBuildingGives) {

@@ -4,11 +4,11 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
 #include <mutex>
 
 #include "praxino/rollout/world.h"
 #include "support/temporary_folder.h"
+#include "train/rank_trainings.h"
 #include "train/small_training.h"
 
 namespace praxino {
@@ -112,23 +112,7 @@ TEST(ShardedModel, GoesOnAtTheNextSampleWithAnyNumberOfRanks) {
 
 TEST(ShardedModel, ABadStepIsSkippedByAllRanksAlike) {
   const testing::TemporaryFolder folder;
-  RunConfig config = small_run(folder.path(), "bad");
-  config.optim.lr = 10;
-  config.optim.clip = 0;
-  config.optim.kind = "adamw";
-  config.optim.warmup = 0;
-  config.optim.max_skipped = 1000;
-  std::mutex mutex;
-  std::map<int64_t, std::vector<double>> skipped;
-  run_as_threads({.data = 2}, [&](Mesh& mesh) {
-    Trainer trainer(config, {.from = {}, .mesh = {&mesh, [](const Mesh*) {}}});
-    for (int64_t step = 0; step < 30; ++step) {
-      const double value = trainer.step().skipped.item<double>();
-      const std::lock_guard lock(mutex);
-      skipped[step].push_back(value);
-    }
-  });
-  for (const auto& [step, values] : skipped) EXPECT_EQ(values[0], values[1]) << "step " << step;
+  testing::expect_equal_skips(float_run(folder.path(), "bad"));
 }
 
 TEST(ShardedModel, ARankKeepsItsShareOfTheState) {
@@ -144,7 +128,7 @@ TEST(ShardedModel, ARankKeepsItsShareOfTheState) {
   run_as_threads({.data = 4}, [&](Mesh& mesh) {
     const World own = build_world(config, {});
     const Ranks ranks({&mesh, [](const Mesh*) {}});
-    const ShardedModel sharded(own.model->parameters(), config.parallel, ranks);
+    const ShardedModel sharded(*own.model, config.parallel, ranks);
     const auto optimizer = make_optimizer(config.optim, sharded.own(), sharded.optimizer_ranks());
     const Ema ema(config.optim.ema, sharded.own());
     int64_t masters = 0, state = 0;

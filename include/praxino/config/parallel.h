@@ -88,8 +88,8 @@ void visit_fields(Visitor& v, ParallelConfig& c) {
     c.slow_steps);
   v(Field{.key = "shard_weights",
           .about = "shard weights and gradients over data, too, and gather them block by block "
-                   "(ZeRO-3); planned for, training accepts false",
-          .when = "when the weights of a rank do not fit"},
+                   "(ZeRO-3); needs model.activation_checkpointing",
+          .when = "when the weights and gradients of a rank do not fit"},
     c.shard_weights);
 }
 

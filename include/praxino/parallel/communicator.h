@@ -50,6 +50,10 @@ class Communicator {
   int64_t size() const;
   const std::string& name() const;  // "data", "tensor", "context", "world", ...
 
+  /// Of a group of Mesh::planned(): bytes that this rank would have sent so far, where each
+  /// collective goes around a ring. 0 in a real group.
+  double planned_bytes() const;
+
   /// Element by element over all ranks, in place: the same bits on every rank.
   Pending all_reduce(const at::Tensor& values, Reduce how = Reduce::kSum) const;
   /// Rank `to` receives the sum over all ranks, in place; the others' values are undefined after

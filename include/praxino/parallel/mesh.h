@@ -67,6 +67,9 @@ class Mesh {
 
   /// A world of one.
   static std::unique_ptr<Mesh> alone();
+  /// Rank 0 of a world with nobody in it, to plan with (tensors without memory): collectives return
+  /// at once and leave their tensors as they are. No messages and no barrier.
+  static std::unique_ptr<Mesh> planned(const MeshShape& shape);
   /// Joins the other ranks through the store that `launch` names; rank 0 hosts it where no agent
   /// does. Returns when all ranks have come and world() is connected; the axes connect meanwhile,
   /// which their first collective waits for (and tells of, where it fails). Throws praxino::Error

@@ -7,11 +7,14 @@
 //
 // Whole parameters are owned, because Muon must see matrices; what an owner has of a unit travels
 // as one broadcast, so that nothing is padded however many ranks there are. Beside its own part a
-// rank holds two units at most: the one that runs, and the next, which arrives meanwhile.
+// rank holds two units, the one that runs and the next, which arrives meanwhile, and the gradients
+// of one that leave. These buffers are allocated once and used in turn: memory is the same in every
+// step, and there is nothing to fragment.
 //
-// On a GPU all memory is allocated and read on the current stream, and every collective is waited
-// for on it before its memory is read, written or dropped: the caching allocator needs no record of
-// another stream. wait() makes the stream wait, not the host.
+// On a GPU a buffer is written, read and waited for on the current stream alone: a collective
+// starts behind the work queued there, and wait() makes that stream, not the host, wait for it. So
+// nothing is overwritten before it was read, and the caching allocator needs no record of another
+// stream.
 
 #include <ATen/core/Tensor.h>
 

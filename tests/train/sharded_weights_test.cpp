@@ -1,0 +1,198 @@
+// Training with parallel.shard_weights against one process with the same global batches, and what
+// a rank holds in memory.
+#include <gmock/gmock.h>
+
+#include <map>
+#include <mutex>
+
+#include "praxino/rollout/world.h"
+#include "support/error_text.h"
+#include "support/temporary_folder.h"
+#include "train/rank_trainings.h"
+#include "train/sharded_model.h"
+#include "train/small_training.h"
+
+namespace praxino {
+namespace {
+
+using testing::expect_close;
+using testing::expect_same;
+using testing::Outcome;
+using testing::train;
+
+RunConfig sharded(RunConfig config) {
+  config.model.activation_checkpointing = true;
+  config.parallel.shard_weights = true;
+  return config;
+}
+
+RunConfig float_run(const testing::TemporaryFolder& folder, const std::string& name) {
+  return sharded(testing::float_run(folder.path(), name));
+}
+
+TEST(ShardedWeights, LearnWhatOneProcessLearns) {
+  const testing::TemporaryFolder folder;
+  const Outcome one = train(testing::float_run(folder.path(), "one"), 1, 50);
+  for (const int64_t ranks : {2, 4}) {
+    const Outcome several = train(float_run(folder, "several-" + std::to_string(ranks)), ranks, 50);
+    expect_close(several.losses, one.losses, 1e-4);
+    EXPECT_LE(std::abs(several.norms[0] - one.norms[0]) / one.norms[0], 1e-6);
+    for (const auto& [name, tensors] : one.state.files) {
+      const NamedTensors& got = several.state.files.at(name);
+      ASSERT_EQ(got.size(), tensors.size()) << name;
+      for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i].first, tensors[i].first);
+    }
+  }
+}
+
+TEST(ShardedWeights, LearnWithMuonWhatOneProcessLearns) {
+  const testing::TemporaryFolder folder;
+  const Outcome one = train(testing::small_run(folder.path(), "one"), 1, 20);
+  const Outcome four = train(sharded(testing::small_run(folder.path(), "four")), 4, 20);
+  expect_close(four.losses, one.losses, 1e-2);
+}
+
+TEST(ShardedWeights, LearnWhereMatricesTokensAndFramesAreSplitToo) {
+  const testing::TemporaryFolder folder;
+  const Outcome one = train(testing::float_run(folder.path(), "one"), 1, 20);
+  for (const MeshShape& shape : {MeshShape{.data = 2, .tensor = 2}, {.data = 2, .context = 2}}) {
+    const std::string name = shape.tensor > 1 ? "tensor" : "context";
+    const Outcome several = train(float_run(folder, name), shape, 20);
+    expect_close(several.losses, one.losses, 1e-4);
+  }
+}
+
+TEST(ShardedWeights, LearnWithAccumulationAndBfloat16Gradients) {
+  const testing::TemporaryFolder folder;
+  const auto configured = [&](RunConfig config) {
+    config.optim.gradient_accumulation = 2;
+    config.model.depth = 3;
+    return config;
+  };
+  const Outcome one = train(configured(testing::float_run(folder.path(), "one")), 1, 12);
+  const Outcome two = train(configured(float_run(folder, "two")), 2, 12);
+  expect_close(two.losses, one.losses, 1e-4);
+  expect_close(two.norms, one.norms, 1e-3);
+  RunConfig rounded = configured(float_run(folder, "rounded"));
+  rounded.parallel.gradients = "bf16";
+  const Outcome in_bf16 = train(rounded, 2, 12);
+  expect_close(in_bf16.losses, one.losses, 1e-2);
+  EXPECT_NE(in_bf16.norms, two.norms) << "they travelled in float32";
+}
+
+TEST(ShardedWeights, TwiceOnThreeUnevenBlocksGiveTheSameBits) {
+  const testing::TemporaryFolder folder;
+  const auto configured = [&](const std::string& name) {
+    RunConfig config = sharded(testing::small_run(folder.path(), name));
+    config.model.depth = 3;
+    return config;
+  };
+  const Outcome first = train(configured("first"), 2, 8),
+                second = train(configured("second"), 2, 8);
+  EXPECT_EQ(first.losses, second.losses);
+  for (const auto& [name, tensors] : first.state.files) {
+    expect_same(second.state.files.at(name), tensors);
+  }
+}
+
+// Checkpointing and sharding change nothing that a run depends on: it may go on without them.
+TEST(ShardedWeights, GoOnWithAnyNumberOfRanksShardedOrNot) {
+  const testing::TemporaryFolder folder;
+  const Outcome straight = train(testing::float_run(folder.path(), "straight"), 1, 15);
+  const RunConfig plain = testing::float_run(folder.path(), "cut");
+  train(sharded(plain), 4, 3);
+  train(plain, 2, 6);
+  train(plain, 1, 9);
+  train(sharded(plain), 2, 12);
+  const Outcome last = train(sharded(plain), 4, 15);
+  expect_close(last.losses, straight.losses, 1e-4);
+  EXPECT_EQ(last.losses.size(), 15U);
+}
+
+TEST(ShardedWeights, ABadStepIsSkippedByAllRanksAlike) {
+  const testing::TemporaryFolder folder;
+  testing::expect_equal_skips(float_run(folder, "bad"));
+}
+
+TEST(ShardedWeights, StartFromTheWeightsOfAnotherRun) {
+  const testing::TemporaryFolder folder;
+  const RunConfig teacher = testing::float_run(folder.path(), "teacher");
+  train(teacher, 1, 4);
+  std::vector<double> losses;
+  for (const bool shard : {false, true}) {
+    RunConfig config = testing::float_run(folder.path(), shard ? "sharded" : "plain");
+    if (shard) config = sharded(config);
+    run_as_threads({.data = 2}, [&](Mesh& mesh) {
+      Trainer trainer(
+          config, {.from = teacher.run.output + "/teacher", .mesh = {&mesh, [](const Mesh*) {}}});
+      const double norm = trainer.step().gradient_norm.item<double>();
+      if (mesh.first()) losses.push_back(norm);
+    });
+  }
+  EXPECT_NEAR(losses[0], losses[1], 1e-6 * losses[0]);
+}
+
+TEST(ShardedWeights, NeedCheckpointing) {
+  const testing::TemporaryFolder folder;
+  RunConfig config = testing::float_run(folder.path(), "refused");
+  config.parallel.shard_weights = true;
+  const std::string text = testing::error_text([&] { const Trainer trainer(config, {}); });
+  EXPECT_THAT(text, ::testing::HasSubstr("needs model.activation_checkpointing: true"));
+}
+
+/// A model whose weights are much larger than its activations.
+RunConfig wide_run(const testing::TemporaryFolder& folder, const std::string& name) {
+  RunConfig config = testing::float_run(folder.path(), name);
+  config.data.clip_frames = 2;
+  config.model.width = 192;
+  config.model.depth = 8;
+  return config;
+}
+
+TEST(ShardedWeights, ARankHoldsItsShareAndTwoBlocks) {
+  const testing::TemporaryFolder folder;
+  const RunConfig config = sharded(wide_run(folder, "wide"));
+  run_as_threads({.data = 4}, [&](Mesh& mesh) {
+    const auto log = std::make_shared<AllocationLog>();
+    const Listening listening(log);
+    const World world = build_world(config, {});
+    const Ranks ranks({&mesh, [](const Mesh*) {}});
+    ShardedModel model(*world.model, config.parallel, ranks);
+    int64_t all = 0, outside = 0, largest = 0;
+    std::map<int64_t, int64_t> blocks;
+    for (size_t i = 0; i < world.model->parameters().all().size(); ++i) {
+      const auto bytes = static_cast<int64_t>(world.model->parameters().all()[i].value.nbytes());
+      const int64_t block = world.model->block_of_parameters()[i];
+      all += bytes;
+      (block < 0 ? outside : blocks[block]) += bytes;
+    }
+    for (const auto& [block, bytes] : blocks) largest = std::max(largest, bytes);
+    int64_t own = 0;
+    for (const at::Tensor& value : model.own().values()) own += value.nbytes();
+    EXPECT_LE(static_cast<double>(own), 0.27 * static_cast<double>(all));
+    // Beside it: what is outside of the blocks, and two blocks; the tables of angles are small.
+    const int64_t bound = own + outside + 2 * largest + 64 * 1024;
+    EXPECT_LE(log->live().total(), bound);
+    log->forget_peak();
+    model.start_sharing_weights();
+    model.settle();
+    EXPECT_LE(log->peak().bytes.total(), bound);
+    model.bring_all_weights();
+    EXPECT_GE(log->peak().bytes.total(), own + all);
+    model.drop_all_weights();
+  });
+}
+
+TEST(ShardedWeights, TakeMuchLessMemoryThanWholeOnes) {
+  const testing::TemporaryFolder folder;
+  RunConfig whole = wide_run(folder, "whole");
+  whole.model.activation_checkpointing = true;
+  const int64_t before = testing::peak_of_a_rank(whole);
+  const int64_t after = testing::peak_of_a_rank(sharded(wide_run(folder, "sharded")));
+  RecordProperty("whole", std::to_string(before));
+  RecordProperty("sharded", std::to_string(after));
+  EXPECT_LT(static_cast<double>(after), 0.5 * static_cast<double>(before));
+}
+
+}  // namespace
+}  // namespace praxino
