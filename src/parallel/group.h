@@ -36,14 +36,15 @@ struct Communicator::Group {
   bool background = false;  // of a thread whose waits are no part of a step
 
   bool planned = false;  // nobody is behind it (Mesh::planned)
-  double sent = 0;       // of a planned group: Communicator::planned_bytes
+  PlannedBytes sent;     // of a planned group
 
   int64_t size() const { return static_cast<int64_t>(members.size()); }
   /// A collective of a planned group: `passes` times around a ring with `whole`, the sum of what
   /// its ranks get.
-  Pending plan(const at::Tensor& whole, int passes) {
-    sent += passes * static_cast<double>(whole.nbytes()) * static_cast<double>(size() - 1) /
-            static_cast<double>(size());
+  Pending plan(const at::Tensor& whole, int passes, bool sums) {
+    (sums ? sent.summed : sent.moved) += passes * static_cast<double>(whole.nbytes()) *
+                                         static_cast<double>(size() - 1) /
+                                         static_cast<double>(size());
     return {};
   }
   /// Where a collective of the mesh has failed, its backends are left behind: their destructors

@@ -13,18 +13,18 @@ namespace praxino {
 struct GroupState {
   std::string name = {};
   std::vector<int64_t> members = {};  // ranks of the world
-  int64_t entered = 0;           // number of the last collective that it entered; 0: none
+  int64_t entered = 0;                // number of the last collective that it entered; 0: none
   std::string collective = {};        // which that was
-  int64_t waits_for = 0;         // number of the one that it waits for, or that failed; 0: none
-  std::string awaited = {};           // which that is
+  int64_t waits_for = 0;     // number of the one that it waits for, or that failed; 0: none
+  std::string awaited = {};  // which that is
 };
 
 struct RankState {
   int64_t rank = 0;
-  int64_t step = -1;     // the newest that it has begun; -1: none
-  bool in_step = false;  // which has not ended
-  double seconds = 0;    // since it began or entered anything
-  std::string trouble = {};   // what it has found out about itself
+  int64_t step = -1;         // the newest that it has begun; -1: none
+  bool in_step = false;      // which has not ended
+  double seconds = 0;        // since it began or entered anything
+  std::string trouble = {};  // what it has found out about itself
   std::vector<GroupState> groups = {};
 
   const GroupState* find(const std::string& group, const std::vector<int64_t>& members) const;

@@ -155,8 +155,9 @@ World build_world(const RunConfig& config, std::vector<ActionField> fields,
   return assemble(config, std::move(fields), device, use_bf16(config.run.precision, device), ranks);
 }
 
-World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16) {
-  return assemble(config, std::move(fields), at::Device(at::kMeta), bf16);
+World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16,
+                 const ModelRanks& ranks) {
+  return assemble(config, std::move(fields), at::Device(at::kMeta), bf16, ranks);
 }
 
 World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) {

@@ -1,7 +1,6 @@
 #include "allocation_log.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace praxino {
@@ -79,20 +78,19 @@ void AllocationLog::reportMemoryUsage(void* memory, int64_t bytes, size_t, size_
   live_.erase(found);
 }
 
-MemoryPeak AllocationLog::peak(const MemoryShare& share) const {
+MemoryPeak AllocationLog::peak() const {
   MemoryPeak peak;
-  std::array<double, kMemoryKinds> now = {};
-  double total = 0, highest = 0;
+  MemoryByKind now;
+  int64_t total = 0, highest = 0;
   for (size_t seen = 1; seen <= events_.size(); ++seen) {
     const Event& event = events_[seen - 1];
     const Block& block = blocks_[event.block];
-    const double bytes = static_cast<double>(block.bytes) * share.of(block.kind);
-    const double change = event.freed ? -bytes : bytes;
-    now[static_cast<size_t>(block.kind)] += change;
+    const int64_t change = event.freed ? -block.bytes : block.bytes;
+    now.of(block.kind) += change;
     total += change;
     if (total <= highest || seen < counted_from_) continue;
     highest = total;
-    for (size_t i = 0; i < kMemoryKinds; ++i) peak.bytes.bytes[i] = std::llround(now[i]);
+    peak.bytes = now;
     peak.phase = phases_[event.phase];
   }
   return peak;

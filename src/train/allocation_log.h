@@ -36,13 +36,6 @@ struct MemoryByKind {
   int64_t total() const;
 };
 
-/// Which part of each kind's bytes one rank of several holds.
-struct MemoryShare {
-  std::array<double, kMemoryKinds> share = {1, 1, 1, 1, 1, 1, 1};
-  double& of(MemoryKind kind) { return share[static_cast<size_t>(kind)]; }
-  double of(MemoryKind kind) const { return share[static_cast<size_t>(kind)]; }
-};
-
 /// What was allocated at the moment when most was.
 struct MemoryPeak {
   MemoryByKind bytes;
@@ -58,8 +51,8 @@ class AllocationLog final : public c10::MemoryReportingInfoBase {
   void mark(const at::Tensor& tensor, MemoryKind kind);
   /// Peaks count from here on, with all that is live now.
   void forget_peak() { counted_from_ = events_.size(); }
-  /// Since forget_peak(), or the first allocation, of a rank that holds `share` of each kind.
-  MemoryPeak peak(const MemoryShare& share = {}) const;
+  /// Since forget_peak(), or the first allocation.
+  MemoryPeak peak() const;
   /// The most bytes of one kind at a time.
   int64_t highest(MemoryKind kind) const;
   MemoryByKind live() const;

@@ -9,7 +9,6 @@
 #include <functional>
 #include <utility>
 
-#include "plan_traffic.h"
 #include "planned_step.h"
 #include "praxino/base/error.h"
 #include "praxino/data/clip.h"
@@ -38,15 +37,6 @@ bool in_bf16(const RunConfig& config, const PlanDevice& device) {
   return use_bf16(config.run.precision, at::Device(at::kCPU));
 }
 
-struct RankMemory {
-  PlannedStep step;  // of the same part in one process
-  double parameters = 0;
-  double in_blocks = 0;  // of them
-  MemoryPeak peak;
-  double buffers = 0;  // of communication
-  double total() const { return static_cast<double>(peak.bytes.total()) + buffers; }
-};
-
 /// Tokens of a rank's micro-batch, before tensor and context divide them.
 double tokens_of(const RunConfig& part) {
   const int64_t places =
@@ -55,49 +45,12 @@ double tokens_of(const RunConfig& part) {
                              (places + part.model.registers));
 }
 
-double buffer_bytes(const RunConfig& part, const MeshShape& layout, double parameters, bool bf16) {
-  const double gradient_bytes = part.parallel.gradients == "bf16" ? 2 : 4;
-  const double token_bytes =
-      tokens_of(part) * static_cast<double>(part.model.width * (bf16 ? 2 : 4));
-  double bytes = 0;
-  if (layout.data > 1 && !part.parallel.shard_weights) {
-    bytes += 2 * static_cast<double>(part.parallel.bucket_mib << 20) +
-             parameters * gradient_bytes / static_cast<double>(layout.data);
-  }
-  if (layout.tensor > 1) bytes += 2 * token_bytes / static_cast<double>(layout.context);
-  if (layout.context > 1)
-    bytes += 2 * token_bytes / static_cast<double>(layout.context * layout.tensor);
-  return bytes;
-}
-
-RankMemory rank_memory(const RunConfig& config, const std::vector<ActionField>& fields,
-                       const MeshShape& layout, const PlanDevice& device) {
-  const RunConfig part = part_of_one_rank(config, layout);
-  RankMemory memory;
-  const bool sharded = config.parallel.shard_weights;
-  memory.step = plan_step(part, fields,
-                          {.device = device.gpu ? at::kCUDA : at::kCPU,
-                           .bf16 = in_bf16(config, device),
-                           .weight_ranks = sharded ? layout.data : 1});
-  const auto t = static_cast<double>(layout.tensor);
-  const auto d = sharded ? 1.0 : static_cast<double>(layout.data);  // the step has its share then
-  const auto matrices = static_cast<double>(memory.step.matrices);
-  const auto others = static_cast<double>(memory.step.others);
-  memory.parameters = matrices / t + others;
-  memory.in_blocks = static_cast<double>(memory.step.in_blocks) - matrices + matrices / t;
-  const double held = memory.parameters / (matrices + others);
-  const double a_matrix = config.optim.kind == "muon" ? 1 : 2;  // moments of an element
-  MemoryShare share;
-  share.of(MemoryKind::kWeights) = held;
-  share.of(MemoryKind::kGradients) = held;
-  share.of(MemoryKind::kMoments) =
-      (a_matrix * matrices / t + 2 * others) / (a_matrix * matrices + 2 * others) / d;
-  share.of(MemoryKind::kAverages) = held / d;
-  share.of(MemoryKind::kActivations) = 1 / static_cast<double>(layout.tensor * layout.context);
-  share.of(MemoryKind::kUpdate) = 1 / t;
-  memory.peak = memory.step.log->peak(share);
-  memory.buffers = buffer_bytes(part, layout, memory.parameters, in_bf16(config, device));
-  return memory;
+PlannedStep rank_step(const RunConfig& config, const std::vector<ActionField>& fields,
+                      const MeshShape& layout, const PlanDevice& device) {
+  return plan_step(part_of_one_rank(config, layout), fields,
+                   {.device = device.gpu ? at::kCUDA : at::kCPU,
+                    .bf16 = in_bf16(config, device),
+                    .mesh = layout});
 }
 
 std::string note_of(MemoryKind kind, bool bf16, bool sharded) {
@@ -105,20 +58,21 @@ std::string note_of(MemoryKind kind, bool bf16, bool sharded) {
     case MemoryKind::kWeights:
       return sharded ? "float32, a rank's share; room for two blocks and the gradients of one"
                      : "float32, the masters themselves; rotary tables";
-    case MemoryKind::kMoments: return "of the optimizer, sharded over data";
-    case MemoryKind::kAverages: return "optim.ema, sharded over data";
+    case MemoryKind::kMoments: return "of the optimizer, of what the rank owns";
+    case MemoryKind::kAverages: return "optim.ema, of what the rank owns";
     case MemoryKind::kGradients: return "those that exist at the fullest moment";
     case MemoryKind::kBatch: return "uint8 frames";
     case MemoryKind::kActivations:
-      return bf16 ? "kept for the backward pass, with the bfloat16 copies of the weights"
-                  : "kept for the backward pass, temporaries included";
+      return bf16 ? "kept for the backward pass, bfloat16 copies of the weights, what travels "
+                    "between ranks"
+                  : "kept for the backward pass, temporaries, what travels between ranks";
     case MemoryKind::kUpdate: return "temporaries of the optimizer";
   }
   return "";
 }
 
-bool fits(const RankMemory& memory, const PlanDevice& device) {
-  return memory.total() <= kUsableShare * device.bytes;
+bool fits(const PlannedStep& step, const PlanDevice& device) {
+  return static_cast<double>(step.peak.bytes.total()) <= kUsableShare * device.bytes;
 }
 
 struct Change {
@@ -164,6 +118,19 @@ std::vector<Change> single_changes() {
            }}};
 }
 
+/// Whether training would accept that layout.
+bool can_be_shared(RunConfig config, const MeshShape& layout) {
+  config.parallel.data = layout.data;
+  config.parallel.context = layout.context;
+  config.parallel.tensor = layout.tensor;
+  try {
+    mesh_shape(config, layout.ranks());
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
 std::vector<std::string> find_remedies(const RunConfig& config,
                                        const std::vector<ActionField>& fields,
                                        const MeshShape& layout, const PlanDevice& device) {
@@ -171,8 +138,8 @@ std::vector<std::string> find_remedies(const RunConfig& config,
   for (const Change& change : single_changes()) {
     RunConfig changed = config;
     MeshShape laid_out = layout;
-    if (!change.apply(changed, laid_out)) continue;
-    if (!fits(rank_memory(changed, fields, laid_out, device), device)) continue;
+    if (!change.apply(changed, laid_out) || !can_be_shared(changed, laid_out)) continue;
+    if (!fits(rank_step(changed, fields, laid_out, device), device)) continue;
     remedies.push_back(fmt::format(
         fmt::runtime(change.text), fmt::arg("batch", changed.data.batch),
         fmt::arg("parts", changed.optim.gradient_accumulation), fmt::arg("tensor", laid_out.tensor),
@@ -180,7 +147,7 @@ std::vector<std::string> find_remedies(const RunConfig& config,
   }
   for (const PlanDevice& other : known_gpus()) {
     if (device.gpu && other.bytes > device.bytes &&
-        fits(rank_memory(config, fields, layout, other), other)) {
+        fits(rank_step(config, fields, layout, other), other)) {
       remedies.push_back("--gpu " + other.name);
       break;
     }
@@ -204,43 +171,33 @@ std::optional<DataSummary> summarize(const RunConfig& config, std::vector<Action
   return data;
 }
 
-void add_memory(Plan& plan, const RankMemory& memory) {
+void add_memory(Plan& plan, const PlannedStep& step) {
   for (size_t i = 0; i < kMemoryKinds; ++i) {
     const auto kind = static_cast<MemoryKind>(i);
     plan.memory.push_back({.name = std::string(name_of(kind)),
-                           .bytes = static_cast<double>(memory.peak.bytes.of(kind)),
+                           .bytes = static_cast<double>(step.peak.bytes.of(kind)),
                            .note = note_of(kind, plan.bf16, plan.config.parallel.shard_weights)});
   }
-  plan.memory.push_back({.name = "buckets",
-                         .bytes = memory.buffers,
-                         .note = "of communication: gradients under way, gathered pieces"});
-  plan.peak_bytes = memory.total();
-  plan.peak_phase = memory.peak.phase;
+  plan.peak_bytes = static_cast<double>(step.peak.bytes.total());
+  plan.peak_phase = step.peak.phase;
 }
 
-void add_work(Plan& plan, const RankMemory& memory, const MeshShape& layout) {
+void add_work(Plan& plan, const PlannedStep& step, const MeshShape& layout) {
   const RunConfig& config = plan.config;
   const auto clips = static_cast<double>(config.data.batch * config.optim.gradient_accumulation);
   const RunConfig part = part_of_one_rank(config, layout);
-  plan.parameters = memory.step.matrices + memory.step.others;
-  plan.parameters_a_rank = std::llround(memory.parameters);
+  plan.parameters = step.parameters;
+  plan.parameters_a_rank = step.parameters_a_rank;
   plan.tokens_a_step = std::llround(tokens_of(part) * static_cast<double>(layout.data) *
                                     static_cast<double>(config.optim.gradient_accumulation));
-  plan.forward_flops = memory.step.forward_flops * clips;
+  plan.forward_flops = step.forward_flops * clips;
   plan.step_flops = 3 * plan.forward_flops;
   plan.repeated_flops = config.model.activation_checkpointing ? plan.forward_flops : 0;
   plan.flops_formula =
       "forward = 2 x rows x in x out of each matrix + 4 x (query, key) pairs x width of each "
       "block; "
       "only pairs that the mask allows count, each once; a step = 3 x forward";
-  const RankStep rank{.data = layout.data,
-                      .tensor = layout.tensor,
-                      .context = layout.context,
-                      .parameters = memory.parameters,
-                      .in_blocks = memory.in_blocks,
-                      .tokens = tokens_of(part),
-                      .compute_bytes = plan.bf16 ? 2 : 4};
-  plan.traffic = plan_traffic(config, rank);
+  plan.traffic = step.traffic;
 }
 
 }  // namespace
@@ -256,24 +213,24 @@ Plan make_plan(const RunConfig& config, const PlanOptions& options) {
   std::vector<ActionField> fields;
   plan.data = summarize(config, fields);
 
-  const RankMemory memory = rank_memory(config, fields, layout, options.device);
-  add_memory(plan, memory);
-  add_work(plan, memory, layout);
-  const auto divided = static_cast<double>(layout.tensor * layout.context);
-  plan.activations = static_cast<double>(memory.step.activations) / divided;
+  const PlannedStep step = rank_step(config, fields, layout, options.device);
+  add_memory(plan, step);
+  add_work(plan, step, layout);
+  plan.activations = static_cast<double>(step.activations);
   RunConfig toggled = config;
   toggled.model.activation_checkpointing = !config.model.activation_checkpointing;
-  toggled.parallel.shard_weights = false;  // it changes no activation
+  toggled.parallel.shard_weights = false;  // it needs checkpointing
   plan.activations_toggled =
-      static_cast<double>(rank_memory(toggled, fields, layout, options.device).step.activations) /
-      divided;
-  plan.rollout_cache = static_cast<double>(memory.step.rollout_cache);
-  plan.whole_weights = config.parallel.shard_weights && layout.data > 1 ? 4 * memory.parameters : 0;
+      static_cast<double>(rank_step(toggled, fields, layout, options.device).activations);
+  plan.rollout_cache = static_cast<double>(step.rollout_cache);
+  plan.whole_weights = config.parallel.shard_weights && layout.ranks() > 1
+                           ? 4 * static_cast<double>(step.parameters_a_rank)
+                           : 0;
   const RunConfig part = part_of_one_rank(config, layout);
   plan.host_batches =
       static_cast<double>((part.data.ahead + 1) * part.data.batch * part.data.clip_frames * 3 *
                           part.data.size[0] * part.data.size[1]);
-  plan.fits = fits(memory, options.device);
+  plan.fits = fits(step, options.device);
   if (!plan.fits) plan.remedies = find_remedies(config, fields, layout, options.device);
   return plan;
 }

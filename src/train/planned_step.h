@@ -8,6 +8,8 @@
 #include "allocation_log.h"
 #include "praxino/config/actions.h"
 #include "praxino/config/run.h"
+#include "praxino/parallel/mesh.h"
+#include "praxino/train/plan.h"
 
 namespace praxino {
 
@@ -15,28 +17,27 @@ namespace praxino {
 struct StepPlanOptions {
   at::DeviceType device = at::kCPU;  // whose code the operations go through
   bool bf16 = false;                 // matrix products in bfloat16
-  int64_t weight_ranks = 1;          // among which parallel.shard_weights shards
+  MeshShape mesh = {};               // of which this is the first rank
 };
 
 struct PlannedStep {
-  int64_t matrices = 0;      // elements of parameters inside the blocks
-  int64_t others = 0;        // of those at the border, of conditioning, gains and biases
-  int64_t in_blocks = 0;     // of all parameters of the blocks
-  double forward_flops = 0;  // of one clip
+  int64_t parameters = 0;         // elements of the model
+  int64_t parameters_a_rank = 0;  // of those that a rank multiplies with
+  double forward_flops = 0;       // of one clip, over all ranks that share it
   std::shared_ptr<const AllocationLog> log;
-  MemoryPeak peak;            // of one process, or of one of weight_ranks
-  MemoryByKind lasting;       // between two steps: weights, moments, averages
-  int64_t gradients = 0;      // bytes at the end of the backward pass
-  int64_t activations = 0;    // most at one time, whatever else was live then
-  double sent = 0;            // bytes, where weights are sharded
+  MemoryPeak peak;
+  MemoryByKind lasting;     // between two steps: weights, moments, averages
+  int64_t gradients = 0;    // bytes at the end of the backward pass
+  int64_t activations = 0;  // most at one time, whatever else was live then
+  std::vector<Traffic> traffic;
   int64_t rollout_cache = 0;  // keys and values of eval.batch rollouts
 };
 
-/// One process's step; with several weight_ranks that of a rank whose weights, gradients, moments
-/// and averages are its share, from the code that shares them. Builds the model, the optimizer and
-/// the averages of `config` on at::kMeta and runs the trainer's own micro-batches, optimizer step
-/// and update of the averages on them. No memory is allocated and nothing is computed, so that any
-/// size takes milliseconds a block.
+/// The first rank's step: `config` as that rank has it, data.batch the clips of its micro-batch.
+/// Builds the model, the optimizer and the averages on at::kMeta, shared as the code of training
+/// shares them, and runs the trainer's own micro-batches, exchanges, optimizer step and update of
+/// the averages on them. No memory is allocated, nothing is sent or computed, so that any size
+/// takes milliseconds a block.
 PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& fields,
                       const StepPlanOptions& options);
 

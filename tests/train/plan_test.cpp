@@ -67,10 +67,14 @@ TEST(Plan, DataRanksShareClipsMomentsAndAveragesButNotWeights) {
   EXPECT_EQ(four.tokens_a_step, one.tokens_a_step);
   EXPECT_EQ(four.step_flops, one.step_flops);
   EXPECT_EQ(bytes_of(four, "weights"), bytes_of(one, "weights"));
-  EXPECT_NEAR(bytes_of(four, "moments"), bytes_of(one, "moments") / 4, 16);
-  EXPECT_NEAR(bytes_of(four, "averages"), bytes_of(one, "averages") / 4, 16);
-  // A ring of four sends three quarters of the gradients and of the weights, float32 both.
-  EXPECT_DOUBLE_EQ(sent(four, "data"), 2 * 0.75 * 4 * static_cast<double>(one.parameters));
+  // Whole parameters: the first rank's share is about a quarter.
+  EXPECT_NEAR(bytes_of(four, "moments") / bytes_of(one, "moments"), 0.25, 0.05);
+  EXPECT_NEAR(bytes_of(four, "averages") / bytes_of(one, "averages"), 0.25, 0.05);
+  // A ring of four sends three quarters of the gradients and of the weights, float32 both, with
+  // what balances the buckets.
+  const double data = 2 * 0.75 * 4 * static_cast<double>(one.parameters);
+  EXPECT_GE(sent(four, "data"), data);
+  EXPECT_LE(sent(four, "data"), 1.125 * data);
 }
 
 TEST(Plan, ShardedWeightsTakeLessMemoryAndSendMore) {
@@ -92,26 +96,34 @@ TEST(Plan, ShardedWeightsTakeLessMemoryAndSendMore) {
 
 TEST(Plan, TensorRanksShareMatricesAndActivations) {
   RunConfig config = wide_run();
+  config.optim.kind = "adamw";
   const Plan one = plan_of(config);
   config.parallel.tensor = 2;
   const Plan two = plan_of(config);
+  EXPECT_EQ(two.parameters, one.parameters);
+  EXPECT_EQ(two.step_flops, one.step_flops);
   EXPECT_LT(two.parameters_a_rank, one.parameters);
   EXPECT_GT(two.parameters_a_rank, one.parameters / 2);
-  EXPECT_DOUBLE_EQ(two.activations, one.activations / 2);
-  // Ten collectives a block, each of half of the tokens in bfloat16.
-  const double tokens = 16 * 8 * (64 + 2) * 512 * 2;
-  EXPECT_DOUBLE_EQ(sent(two, "tensor"), 6 * 10 * tokens / 2);
+  EXPECT_LT(two.activations, 0.75 * one.activations);
+  EXPECT_LT(bytes_of(two, "weights"), 0.8 * bytes_of(one, "weights"));
+  // Both halves of a block gather and sum, and backward again: half of the tokens in bfloat16 each
+  // time. The predictions, 33 tokens a rank at most, are gathered in float32.
+  const double tokens = 16 * 8 * (64 + 2) * 512 * 2, predictions = 16 * 8 * 2 * 33 * 192 * 4;
+  EXPECT_DOUBLE_EQ(sent(two, "tensor"), 6 * 8 * tokens / 2 + predictions / 2);
+  config.model.activation_checkpointing = true;
+  EXPECT_DOUBLE_EQ(sent(plan_of(config), "tensor"), 6 * 12 * tokens / 2 + predictions / 2);
 }
 
 TEST(Plan, ContextRanksSwitchTheLayoutAroundTimeBlocks) {
   RunConfig config = wide_run();
   config.parallel.context = 2;
   const Plan plan = plan_of(config);
-  const double own_tokens = 16.0 * 8 * (64 + 2) / 2 * 512 * 2;
-  // Two time blocks, forward and backward, before and behind: half of a rank's tokens each.
-  const double switches = 2 * 2 * 2 * own_tokens / 2;
+  const double own_tokens = 16.0 * 8 * (64 + 2) / 2 * 512 * 4;
+  // Before both time blocks and behind the first, forward and backward: half of a rank's residuals.
+  const double predictions = 16.0 * 8 * 2 * 33 * 192 * 4;
+  EXPECT_DOUBLE_EQ(sent(plan, "context"), 2 * 3 * own_tokens / 2 + predictions / 2);
   const double gradients = 4 * static_cast<double>(plan.parameters);
-  EXPECT_DOUBLE_EQ(sent(plan, "context"), switches + gradients);
+  EXPECT_NEAR(sent(plan, "all") / gradients, 1, 0.125);
 }
 
 TEST(Plan, CheckpointingTradesActivationsForWork) {

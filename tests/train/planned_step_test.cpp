@@ -1,5 +1,6 @@
 #include "train/planned_step.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -10,7 +11,6 @@
 #include "praxino/rollout/world.h"
 #include "praxino/train/trainer.h"
 #include "support/temporary_folder.h"
-#include "train/plan_traffic.h"
 #include "train/rank_trainings.h"
 
 namespace praxino {
@@ -92,8 +92,8 @@ TEST_F(PlannedMemory, OfShardedWeightsIsWithinFivePercentOfTheFullestRanks) {
     RunConfig part = config;
     part.data.batch /= 4;
     const auto fields = Dataset::open(config.data.path).config().actions;
-    const PlannedStep plan = plan_step(part, fields, {.device = at::kCPU, .weight_ranks = 4});
-    const auto measured = static_cast<double>(testing::peak_of_a_rank(config));
+    const PlannedStep plan = plan_step(part, fields, {.device = at::kCPU, .mesh = {.data = 4}});
+    const auto measured = static_cast<double>(testing::peak_of_a_rank(config, {.data = 4}));
     const auto planned =
         static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
     EXPECT_NEAR(planned / measured, 1, 0.05) << "planned " << planned << " bytes, measured "
@@ -101,23 +101,58 @@ TEST_F(PlannedMemory, OfShardedWeightsIsWithinFivePercentOfTheFullestRanks) {
   }
 }
 
-TEST(PlannedStep, SendsWhatTheFormulasOfShardedWeightsSay) {
+double sent(const PlannedStep& step) {
+  double bytes = 0;
+  for (const Traffic& line : step.traffic) bytes += line.bytes;
+  return bytes;
+}
+
+// A block's gradients leave after every micro-batch. Its weights come twice, but for the last
+// block, which stays between the passes, and the first, which stays between micro-batches.
+TEST(PlannedStep, ShardedWeightsComeAndGradientsLeaveAsOftenAsTheyMust) {
   RunConfig config = small_run();
   config.model.activation_checkpointing = config.parallel.shard_weights = true;
-  for (const int64_t parts : {1, 3}) {
+  const World world = build_world(config, {});
+  double inside = 0, outside = 0;
+  for (const Parameter& p : world.model->parameters().all()) {
+    (p.name.starts_with("blocks.") ? inside : outside) += static_cast<double>(p.value.numel());
+  }
+  const auto blocks = static_cast<double>(config.model.depth);
+  for (const int64_t parts : {1, 3, 5}) {
     for (const char* gradients : {"fp32", "bf16"}) {
       config.optim.gradient_accumulation = parts;
       config.parallel.gradients = gradients;
-      const PlannedStep step = plan_step(config, {}, {.weight_ranks = 4});
-      double said = 0;
-      const RankStep rank{.data = 4,
-                          .parameters = static_cast<double>(step.matrices + step.others),
-                          .in_blocks = static_cast<double>(step.in_blocks)};
-      for (const Traffic& line : plan_traffic(config, rank)) said += line.bytes;
+      const PlannedStep step = plan_step(config, {}, {.mesh = {.data = 4}});
+      const auto n = static_cast<double>(parts);
+      const double gradient_bytes = std::string_view(gradients) == "bf16" ? 2 : 4;
+      const double said = 0.75 * (gradient_bytes * (outside + inside * n) +
+                                  4 * (outside + inside * (2 * n * (blocks - 1) + 1) / blocks));
       // A few scalars, and what aligns every parameter to 64 bytes, come on top.
-      EXPECT_NEAR(step.sent / said, 1, 1e-3) << parts << " parts, " << gradients;
-      EXPECT_GT(step.sent, said);
+      EXPECT_NEAR(sent(step) / said, 1, 1e-3) << parts << " parts, " << gradients;
+      EXPECT_GT(sent(step), said);
     }
+  }
+}
+
+// The fullest of the ranks that share a model, and data ranks beside.
+TEST_F(PlannedMemory, OfASharedModelIsWithinFivePercentOfTheFullestRanks) {
+  for (const MeshShape& mesh :
+       {MeshShape{.tensor = 2}, MeshShape{.context = 2}, MeshShape{.data = 2, .tensor = 2}}) {
+    RunConfig config = small_run();
+    config.run.threads = 1;
+    config.run.output = (folder_->path() / "runs").string();
+    config.run.name = fmt::format("mesh-{}-{}-{}", mesh.data, mesh.context, mesh.tensor);
+    config.data.path = (folder_->path() / "data").string();
+    RunConfig part = config;
+    part.data.batch /= mesh.data;
+    const auto fields = Dataset::open(config.data.path).config().actions;
+    const PlannedStep plan = plan_step(part, fields, {.device = at::kCPU, .mesh = mesh});
+    const auto measured = static_cast<double>(testing::peak_of_a_rank(config, mesh));
+    const auto planned =
+        static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
+    EXPECT_NEAR(planned / measured, 1, 0.05)
+        << config.run.name << ": planned " << planned << " bytes, measured " << measured
+        << ", peak in " << plan.peak.phase;
   }
 }
 
@@ -127,7 +162,7 @@ TEST(PlannedStep, CountsTheParametersThatBuildingGives) {
   const std::vector<ActionField> fields = {{.name = "turn", .kind = "axis"}};
   const World world = build_world(config, fields);
   const PlannedStep plan = plan_step(config, fields, {});
-  EXPECT_EQ(plan.matrices + plan.others, world.model->parameters().count());
+  EXPECT_EQ(plan.parameters, world.model->parameters().count());
   EXPECT_EQ(plan.forward_flops, world.model->forward_flops(config.data.clip_frames));
 }
 

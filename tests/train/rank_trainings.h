@@ -39,11 +39,11 @@ inline void expect_equal_skips(RunConfig config) {
   EXPECT_GT(sum, 0) << "no step was bad";
 }
 
-/// The most that the fullest of four ranks had allocated in its second and third step.
-inline int64_t peak_of_a_rank(const RunConfig& config) {
+/// The most that the fullest of the ranks had allocated in its second and third step.
+inline int64_t peak_of_a_rank(const RunConfig& config, const MeshShape& shape) {
   int64_t most = 0;
   std::mutex mutex;
-  run_as_threads({.data = 4}, [&](Mesh& mesh) {
+  run_as_threads(shape, [&](Mesh& mesh) {
     const auto log = std::make_shared<AllocationLog>();
     const Listening listening(log);
     Trainer trainer(config, {.from = {}, .mesh = {&mesh, [](const Mesh*) {}}});

@@ -39,6 +39,12 @@ class [[nodiscard]] Pending {
   std::unique_ptr<State> state_;
 };
 
+/// By collectives that sum, and by those that only move.
+struct PlannedBytes {
+  double summed = 0;
+  double moved = 0;
+};
+
 /// A group of ranks. Calls from one thread at a time. A group of one copies and returns at once.
 class Communicator {
  public:
@@ -52,7 +58,7 @@ class Communicator {
 
   /// Of a group of Mesh::planned(): bytes that this rank would have sent so far, where each
   /// collective goes around a ring. 0 in a real group.
-  double planned_bytes() const;
+  PlannedBytes planned_bytes() const;
 
   /// Element by element over all ranks, in place: the same bits on every rank.
   Pending all_reduce(const at::Tensor& values, Reduce how = Reduce::kSum) const;

@@ -60,7 +60,8 @@ void start_kernels(const RunConfig& config, const at::Device& device, bool train
 World build_world(const RunConfig& config, std::vector<ActionField> fields,
                   const ModelRanks& ranks = {});
 /// The same without memory, its tensors on at::kMeta: for any size of model.
-World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16);
+World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16,
+                 const ModelRanks& ranks = {});
 
 struct LoadOptions {
   std::optional<int64_t> step = {};  // default: the newest whole checkpoint
