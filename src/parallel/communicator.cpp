@@ -177,3 +177,117 @@ Pending Communicator::reduce_scatter(const at::Tensor& out, const at::Tensor& in
     out.view(-1).copy_(in.view(-1));
     return {};
   }
+  if (group_->planned) {
+    if (group_->over_gloo) at::empty_like(in);  // the pieces below
+    return group_->plan(in, 1, true);
+  }
+  if (in.is_cpu()) {
+    // Gloo has none, and LibTorch's sums all of `in` on every rank: twice the traffic.
+    at::Tensor pieces = at::empty_like(in).view(-1);
+    const auto exchange = [&](c10d::Backend& backend) {
+      at::Tensor from = in.view(-1);
+      std::vector<int64_t> equal;
+      return backend.alltoall_base(pieces, from, equal, equal);
+    };
+    return start(group_, {.kind = "reduce_scatter", .values = in}, exchange,
+                 [out, pieces] { sum_pieces(out, pieces); });
+  }
+  return start(group_, {.kind = "reduce_scatter", .values = in}, [&](c10d::Backend& backend) {
+    at::Tensor to = out.view(-1), from = in.view(-1);
+    return backend._reduce_scatter_base(to, from);
+  });
+}
+
+Pending Communicator::all_gather(const at::Tensor& out, const at::Tensor& in) const {
+  require(*group_, "all_gather", in);
+  require(*group_, "all_gather", out);
+  TORCH_CHECK(out.numel() == in.numel() * size(), "all_gather: ", in.numel(), " elements of ",
+              size(), " ranks into ", out.numel());
+  if (size() == 1) {
+    if (out.const_data_ptr() != in.const_data_ptr()) out.view(-1).copy_(in.view(-1));
+    return {};
+  }
+  if (group_->planned) return group_->plan(out, 1, false);
+  return start(group_, {.kind = "all_gather", .values = in}, [&](c10d::Backend& backend) {
+    at::Tensor to = out.view(-1), from = in.view(-1);
+    return backend._allgather_base(to, from);
+  });
+}
+
+Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
+                                 std::vector<int64_t> take, std::vector<int64_t> give) const {
+  require(*group_, "all_to_all", in);
+  require(*group_, "all_to_all", out);
+  if (size() == 1) {
+    out.copy_(in);
+    return {};
+  }
+  if (group_->planned) return group_->plan(in, 1, false);
+  return start(group_, {.kind = "all_to_all", .values = in}, [&](c10d::Backend& backend) {
+    at::Tensor to = out, from = in;
+    return backend.alltoall_base(to, from, take, give);
+  });
+}
+
+Pending Communicator::broadcast(const at::Tensor& values, int64_t from) const {
+  require(*group_, "broadcast", values);
+  if (size() == 1) return {};
+  if (group_->planned) return group_->plan(values, 1, false);
+  return start(group_, {.kind = "broadcast from", .values = values, .peer = from},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 c10d::BroadcastOptions options;
+                 options.rootRank = from;
+                 return backend.broadcast(tensors, options);
+               });
+}
+
+Pending Communicator::send(const at::Tensor& values, int64_t to, int tag) const {
+  require(*group_, "send", values);
+  TORCH_CHECK(to != rank(), "send: rank ", to, " is this one");
+  return start(group_, {.kind = "send to", .values = values, .peer = to, .message = true},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 return backend.send(tensors, static_cast<int>(to), tag);
+               });
+}
+
+Pending Communicator::receive(const at::Tensor& values, int64_t from, int tag) const {
+  require(*group_, "receive", values);
+  TORCH_CHECK(from != rank(), "receive: rank ", from, " is this one");
+  return start(group_, {.kind = "receive from", .values = values, .peer = from, .message = true},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 return backend.recv(tensors, static_cast<int>(from), tag);
+               });
+}
+
+void Communicator::barrier() const {
+  if (size() == 1) return;
+  start(group_, {.kind = "barrier", .values = at::empty({0})}, [](c10d::Backend& backend) {
+    return backend.barrier();
+  }).wait();
+}
+
+std::vector<std::string> Communicator::all_gather_text(const std::string& text) const {
+  const auto integers = at::TensorOptions().dtype(at::kLong);
+  const at::Tensor own = at::empty({1}, integers);
+  *own.mutable_data_ptr<int64_t>() = static_cast<int64_t>(text.size());
+  const at::Tensor lengths = at::empty({size()}, integers);
+  all_gather(lengths, own).wait();
+  const int64_t longest = std::max<int64_t>(lengths.max().item<int64_t>(), 1);
+  const auto bytes = at::TensorOptions().dtype(at::kByte);
+  const at::Tensor padded = at::zeros({longest}, bytes);
+  std::memcpy(padded.mutable_data_ptr(), text.data(), text.size());
+  const at::Tensor all = at::empty({size(), longest}, bytes);
+  all_gather(all, padded).wait();
+  std::vector<std::string> texts;
+  for (int64_t r = 0; r < size(); ++r) {
+    const char* begin = static_cast<const char*>(all.const_data_ptr()) + r * longest;
+    const int64_t length = lengths.const_data_ptr<int64_t>()[r];
+    texts.emplace_back(begin, static_cast<size_t>(length));
+  }
+  return texts;
+}
+
+}  // namespace praxino

@@ -219,7 +219,7 @@ std::unique_ptr<Mesh> Mesh::alone() {
   return std::make_unique<Mesh>(std::move(state));
 }
 
-std::unique_ptr<Mesh> Mesh::planned(const MeshShape& shape) {
+std::unique_ptr<Mesh> Mesh::planned(const MeshShape& shape, bool over_gloo) {
   auto state = std::make_unique<State>();
   state->shape = shape;
   const auto group = [&](const char* name, const Axes& axes) {
@@ -227,6 +227,7 @@ std::unique_ptr<Mesh> Mesh::planned(const MeshShape& shape) {
     made->name = name;
     made->members = members_of(shape, {}, axes);
     made->planned = made->size() > 1;
+    made->over_gloo = over_gloo;
     return Communicator(std::move(made));
   };
   constexpr Axes kEvery{.data = true, .context = true, .tensor = true};

@@ -106,7 +106,8 @@ PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& f
   std::optional<Listening> listening(std::in_place, log);
   const ops::PlannedDevice device(options.device);
   log->begin_phase("start", MemoryKind::kWeights);
-  const std::shared_ptr<const Mesh> mesh = Mesh::planned(options.mesh);
+  const std::shared_ptr<const Mesh> mesh =
+      Mesh::planned(options.mesh, /*over_gloo=*/options.device == at::kCPU);
   const Ranks ranks(mesh);
   const World world = plan_world(config, fields, options.bf16, ranks.model_ranks());
   std::optional<ShardedModel> sharded;

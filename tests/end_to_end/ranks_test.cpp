@@ -27,10 +27,12 @@ class RanksTraining : public ::testing::Test {
     log_ = process.log();
     return code;
   }
-  /// Kills launcher and ranks at once when the log holds `step`.
+  /// Kills launcher and ranks at once when the log holds `step` and the last checkpoint before it,
+  /// which a thread writes, is there.
   void run_until(int ranks, const std::string& name, int64_t step) {
     Process process(command(ranks, name), folder_.path() / "killed");
     ASSERT_TRUE(wait_for_step(folder_.path() / "runs" / name, step)) << process.log();
+    ASSERT_TRUE(wait_for_checkpoint(folder_.path() / "runs" / name, step / 8 * 8)) << process.log();
     const std::vector<pid_t> children = process.children();
     ASSERT_EQ(children.size(), static_cast<size_t>(ranks));
     process.signal(SIGKILL);

@@ -10,6 +10,7 @@
 
 #include <cmath>
 
+#include "praxino/parallel/mesh.h"
 #include "small_model.h"
 
 namespace praxino {

@@ -55,7 +55,7 @@ TEST(CollectiveLog, TellsWhatIsWaitedForAndWhatHasEnded) {
   for (const CollectiveRecord& record : log.last()) EXPECT_FALSE(record.waiting());
 }
 
-// A reader at any moment sees whole records only, as ThreadSanitizer agrees.
+// A reader at any moment sees whole records only.
 TEST(CollectiveLog, IsReadWhileItIsWritten) {
   CollectiveLog log;
   std::atomic<bool> done = false;

@@ -69,7 +69,8 @@ class Mesh {
   static std::unique_ptr<Mesh> alone();
   /// Rank 0 of a world with nobody in it, to plan with (tensors without memory): collectives return
   /// at once and leave their tensors as they are. No messages and no barrier.
-  static std::unique_ptr<Mesh> planned(const MeshShape& shape);
+  /// `over_gloo`: with the memory that Gloo's collectives take.
+  static std::unique_ptr<Mesh> planned(const MeshShape& shape, bool over_gloo = true);
   /// Joins the other ranks through the store that `launch` names; rank 0 hosts it where no agent
   /// does. Returns when all ranks have come and world() is connected; the axes connect meanwhile,
   /// which their first collective waits for (and tells of, where it fails). Throws praxino::Error
