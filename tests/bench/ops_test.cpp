@@ -132,6 +132,12 @@ TEST(OpsCases, AlongTimeAreWhatTheKernelTakes) {
                                    .group = in[0].size(3) / in[1].size(3),
                                    .frames = in[0].size(1),
                                    .width = in[0].size(4)};
+    if (shape.frames > kernels::kMostFrames) {  // the kernels of attention over frames
+      constexpr int64_t kMostLongFrames = 256;
+      EXPECT_LE(shape.frames, kMostLongFrames) << c.name << " " << c.shape;
+      EXPECT_TRUE(shape.width == 64 || shape.width == 128) << c.name << " " << c.shape;
+      continue;
+    }
     EXPECT_TRUE(kernels::in_range(shape)) << c.name << " " << c.shape;
     const size_t of_hopper = 227 << 10;
     for (const auto& tiles : {kernels::kForwardTiles, kernels::kBackwardTiles})

@@ -45,7 +45,7 @@ TEST(BenchTrainCommand, NoStepsOrRanksWithoutClipsAreWrongUsage) {
   EXPECT_EQ(run_command(kBench + "--steps 0").exit_code, 2);
   const CommandResult result = run_command(kBench + "--ranks 3");
   EXPECT_EQ(result.exit_code, 2);
-  EXPECT_THAT(result.err, HasSubstr("data.batch is 2, which 3 ranks cannot share"));
+  EXPECT_THAT(result.err, HasSubstr("data.batch is 2, which 3 data ranks cannot share"));
 }
 
 }  // namespace

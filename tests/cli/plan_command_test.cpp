@@ -16,7 +16,7 @@ TEST(PlanCommand, PrintsATableForPeople) {
   const CommandResult result = run_command("praxino plan " + kRun);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   for (const char* word : {"large-1b on h100, 8 ranks", "parameters", "work", "weights", "moments",
-                           "reduce-scatter of gradients", "no such folder", "fits: "}) {
+                           "gradients, to their owners", "no such folder", "fits: "}) {
     EXPECT_THAT(result.out, HasSubstr(word));
   }
 }
