@@ -2,6 +2,7 @@
 
 #include "praxino/base/error.h"
 #include "praxino/tokenizer/tokenizer.h"
+#include "sharded_model.h"
 
 namespace praxino {
 namespace {
@@ -26,11 +27,14 @@ void require_heads(const RunConfig& config, const MeshShape& shape) {
 }  // namespace
 
 MeshShape mesh_shape(const RunConfig& config, int64_t ranks) {
+  check_sharding(config);
   const ParallelConfig& parallel = config.parallel;
   const int64_t inner = parallel.tensor * parallel.context;
   if (ranks % inner != 0) {
-    fail_usage("parallel.tensor {} x parallel.context {} does not divide {} ranks", parallel.tensor,
-               parallel.context, ranks);
+    fail_usage(
+        "parallel.tensor {} x parallel.context {} does not divide {} {}; start a multiple of {} "
+        "(--ranks {})",
+        parallel.tensor, parallel.context, ranks, ranks == 1 ? "rank" : "ranks", inner, inner);
   }
   const MeshShape shape{
       .data = ranks / inner, .context = parallel.context, .tensor = parallel.tensor};

@@ -35,6 +35,10 @@ TEST(MeshShape, SaysWhatCannotBeShared) {
     return testing::error_text([&] { mesh_shape(config, ranks); });
   };
   EXPECT_THAT(said(run(0, 2, 2), 6), HasSubstr("does not divide 6 ranks"));
+  EXPECT_THAT(said(run(0, 1, 2), 1), HasSubstr("1 rank; start a multiple of 2 (--ranks 2)"));
+  RunConfig sharded = run(0, 1, 1);
+  sharded.parallel.shard_weights = true;
+  EXPECT_THAT(said(sharded, 2), HasSubstr("needs model.activation_checkpointing"));
   EXPECT_THAT(said(run(2, 2, 1), 2), HasSubstr("parallel.data is 2"));
   EXPECT_THAT(said(run(0, 1, 1), 5), HasSubstr("data.batch is 12, which 5"));
   EXPECT_THAT(said(run(0, 1, 4), 4), HasSubstr("3 key/value heads (model.kv_heads)"));
