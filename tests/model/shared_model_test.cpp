@@ -21,6 +21,8 @@ using testing::relative_error;
 using testing::uniform;
 
 constexpr int64_t kBatch = 2, kFrames = 5;
+// Sums in another order, through four blocks of weights of about one: measured up to 1e-6.
+constexpr double kRounding = 3e-6;
 const TokenGrid kGrid{.rows = 3, .columns = 3, .width = 12};
 
 /// How a model is built and over which ranks it is spread.
@@ -97,7 +99,7 @@ TEST_P(SharedModel, PredictsAndDifferentiatesLikeOneProcess) {
   run_as_threads(c.shape, [&](Mesh& mesh) {
     const auto model = make_model(c, {.tensor = mesh.tensor(), .context = mesh.context()});
     const at::Tensor got = learn(*model, target_);
-    EXPECT_LT(relative_error(got, want), 1e-6);
+    EXPECT_LT(relative_error(got, want), kRounding);
     const std::lock_guard lock(mutex);
     EXPECT_EQ(model->parameters().count(), one->parameters().count());
     EXPECT_EQ(model->forward_flops(kFrames), one->forward_flops(kFrames));
@@ -120,7 +122,7 @@ TEST_P(SharedModel, PredictsAndDifferentiatesLikeOneProcess) {
     all_want.push_back(p.value.grad().reshape(-1));
   }
   const at::Tensor difference = at::cat(all_got) - at::cat(all_want);
-  EXPECT_LT(difference.norm().item<double>(), 1e-6 * at::cat(all_want).norm().item<double>());
+  EXPECT_LT(difference.norm().item<double>(), kRounding * at::cat(all_want).norm().item<double>());
 }
 
 TEST_P(SharedModel, RollsOutLikeOneProcess) {
@@ -141,7 +143,7 @@ TEST_P(SharedModel, RollsOutLikeOneProcess) {
   const at::Tensor want = roll(*make_model(c));
   run_as_threads(c.shape, [&](Mesh& mesh) {
     const auto model = make_model(c, {.tensor = mesh.tensor(), .context = mesh.context()});
-    EXPECT_LT(relative_error(roll(*model), want), 1e-6);
+    EXPECT_LT(relative_error(roll(*model), want), kRounding);
   });
 }
 
