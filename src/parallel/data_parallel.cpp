@@ -30,7 +30,7 @@ BucketPlan plan_for(const std::vector<at::Tensor>& parameters, int64_t ranks,
   // The last used is the first whose gradient is ready.
   std::vector<int64_t> sizes;
   for (size_t i = parameters.size(); i-- > 0;) {
-    sizes.push_back(options.reserved.empty() ? parameters[i].numel() : options.reserved[i]);
+    sizes.push_back(options.reserved_for(i, parameters[i].numel()));
   }
   const auto width = static_cast<int64_t>(c10::elementSize(options.gradients));
   BucketPlan plan = plan_buckets(sizes, ranks, std::max<int64_t>(options.bucket_bytes / width, 1));
@@ -45,7 +45,7 @@ struct DataParallel::State {
       : parameters(std::move(all)),
         ranks(group),
         options(opt),
-        divisor(opt.averaged_over > 0 ? opt.averaged_over : group.size()),
+        divisor(opt.divisor(group.size())),
         plan(plan_for(parameters, group.size(), opt)),
         buckets(plan.segments.size()),
         ready(parameters.size()) {

@@ -94,7 +94,7 @@ WeightShards::State::State(UnitParameters all, const Communicator& group,
     : parameters(std::move(all)),
       ranks(group),
       options(opt),
-      scale(1.0 / static_cast<double>(opt.averaged_over > 0 ? opt.averaged_over : group.size())),
+      scale(1.0 / static_cast<double>(opt.divisor(group.size()))),
       owned(parameters.values.size()) {
   const int64_t count = count_units(parameters.units);
   units.resize(static_cast<size_t>(count) + 1);
@@ -104,9 +104,8 @@ WeightShards::State::State(UnitParameters all, const Communicator& group,
     const int64_t own = parameters.units[i];
     const int64_t unit = own == UnitParameters::kResident ? count : own;
     const int64_t elements = parameters.values[i].numel();
-    sizes.push_back({.unit = unit,
-                     .elements = elements,
-                     .reserved = options.reserved.empty() ? elements : options.reserved[i]});
+    sizes.push_back(
+        {.unit = unit, .elements = elements, .reserved = options.reserved_for(i, elements)});
     units[static_cast<size_t>(unit)].members.push_back(i);
   }
   ShardPlan plan = plan_shards(sizes, count + 1, ranks.size());

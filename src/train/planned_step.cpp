@@ -139,7 +139,6 @@ PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& f
   std::vector<std::pair<std::string, at::Tensor>> scalars = {{"loss", total}};
   if (sharded) sharded->finish_gradients(scalars);
   mark_gradients(parameters, *log);
-  plan.gradients = log->live().of(MemoryKind::kGradients);
   log->begin_phase("update", MemoryKind::kUpdate);
   const StepStats stats = optimizer->step(total, 1);
   averages.update(stats.skipped);

@@ -27,7 +27,6 @@ struct PlannedStep {
   std::shared_ptr<const AllocationLog> log;
   MemoryPeak peak;
   MemoryByKind lasting;     // between two steps: weights, moments, averages
-  int64_t gradients = 0;    // bytes at the end of the backward pass
   int64_t activations = 0;  // most at one time, whatever else was live then
   std::vector<Traffic> traffic;
   int64_t rollout_cache = 0;  // keys and values of eval.batch rollouts

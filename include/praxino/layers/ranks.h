@@ -48,7 +48,7 @@ class SharedClip {
   at::Tensor collect(const at::Tensor& own, bool along_time, int64_t first) const;
 
  private:
-  std::vector<int64_t> token_counts(bool along_time, int64_t context_rank, int64_t first) const;
+  Share tokens_of(int64_t tensor_rank, int64_t context_rank, bool along_time) const;
 
   ModelRanks ranks_;
   int64_t frames_, tokens_;

@@ -23,6 +23,12 @@ struct DataParallelOptions {
   /// Elements to reserve for each parameter, where another group's are larger and the same ranks
   /// must own the same parameters in both. Empty: as large as they are.
   std::vector<int64_t> reserved = {};
+
+  /// Both as they are meant where they are left out.
+  int64_t divisor(int64_t ranks) const { return averaged_over > 0 ? averaged_over : ranks; }
+  int64_t reserved_for(size_t parameter, int64_t elements) const {
+    return reserved.empty() ? elements : reserved[parameter];
+  }
 };
 
 /// A step: before_backward() and backward() for every micro-batch, then reduce_gradients(), an
