@@ -58,12 +58,15 @@ GroupPtr make_group(const c10::intrusive_ptr<c10d::Store>& store, std::string na
 }
 
 void connect_gloo(Communicator::Group& group, const c10::intrusive_ptr<c10d::Store>& store,
-                  std::chrono::milliseconds silence) {
+                  const std::string& address, std::chrono::milliseconds silence) {
+  using Gloo = c10d::ProcessGroupGloo;
+  auto options =
+      address.empty() ? Gloo::Options::create_default(silence) : Gloo::Options::create(silence);
+  if (!address.empty()) options->devices.push_back(Gloo::createDeviceForHostname(address));
   group.over_gloo = true;
-  group.backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
+  group.backend = c10::make_intrusive<Gloo>(
       c10::make_intrusive<c10d::PrefixStore>(key_prefix(group), store),
-      static_cast<int>(group.rank), static_cast<int>(group.size()),
-      c10d::ProcessGroupGloo::Options::create_default(silence));
+      static_cast<int>(group.rank), static_cast<int>(group.size()), std::move(options));
 }
 
 }  // namespace praxino

@@ -62,9 +62,10 @@ GroupPtr make_group(const c10::intrusive_ptr<c10d::Store>& store, std::string na
                     std::vector<int64_t> members);
 /// The prefix of those keys.
 std::string key_prefix(const Communicator::Group& group);
-/// Over Gloo, through `store`. Blocks until all have joined.
+/// Over Gloo, through `store`. Blocks until all have joined. `address`: this machine's, numeric, as
+/// the others reach it; empty: Gloo chooses, by GLOO_SOCKET_IFNAME or the machine's name.
 void connect_gloo(Communicator::Group& group, const c10::intrusive_ptr<c10d::Store>& store,
-                  std::chrono::milliseconds silence);
+                  const std::string& address, std::chrono::milliseconds silence);
 
 /// "first line of an error", without the C++ stack that c10 appends.
 std::string first_line(const std::exception& error);

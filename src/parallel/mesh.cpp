@@ -9,6 +9,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <future>
 #include <map>
@@ -16,6 +17,7 @@
 #include <thread>
 
 #include "parallel/group.h"
+#include "parallel/host_address.h"
 #include "parallel/nccl.h"
 #include "praxino/base/error.h"
 
@@ -88,6 +90,15 @@ void gather_ranks(const StorePtr& store, const Launch& launch, double seconds) {
   store->set("all_here", "1");
 }
 
+/// By which address the others reach this machine over Gloo: that from which it reaches the store.
+/// The machine's own name, which Gloo would look up, often means 127.0.1.1 or costs a question to a
+/// name server that nobody answers.
+std::string gloo_address(const Launch& launch) {
+  if (std::getenv("GLOO_SOCKET_IFNAME") != nullptr) return {};
+  std::string address = own_address_towards(launch.address);
+  return is_loopback(address) && launch.local_ranks < launch.ranks ? std::string() : address;
+}
+
 StorePtr connect_store(const Launch& launch, double seconds) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(launch.port);
@@ -109,6 +120,7 @@ StorePtr connect_store(const Launch& launch, double seconds) {
 struct Mesh::State {
   MeshShape shape;
   MeshPlace place;
+  std::string address = "127.0.0.1";   // this machine's, for Gloo; empty: Gloo chooses
   std::shared_ptr<Watchdog> watchdog;  // nothing in a world of one
   std::optional<Communicator> world, background, data, context, tensor, replicas, all;
   std::vector<std::pair<std::string, std::shared_ptr<WaitClock>>> waits;
@@ -141,7 +153,7 @@ struct Mesh::State {
     const auto everyone = [&](const char* name) {
       GroupPtr group = make_group(store, name, rank, all_ranks(shape.ranks()));
       if (group->size() > 1) {
-        connect_gloo(*group, store, to_milliseconds(options.patience_seconds));
+        connect_gloo(*group, store, address, to_milliseconds(options.patience_seconds));
       }
       group->patient = true;
       return group;
@@ -179,7 +191,7 @@ struct Mesh::State {
     const std::shared_future<void> done = connected.get_future();
     for (const GroupPtr& group : axes) group->connecting = done;
     connecting = std::thread([axes, store, rank, ranks = shape.ranks(), device, limit,
-                              connected = std::move(connected)]() mutable {
+                              address = address, connected = std::move(connected)]() mutable {
       try {
         std::optional<NcclWorld> nccl;
         if (device.is_cuda()) {
@@ -190,7 +202,7 @@ struct Mesh::State {
           if (nccl) {
             nccl->connect(*group);
           } else {
-            connect_gloo(*group, store, limit);
+            connect_gloo(*group, store, address, limit);
           }
         }
         connected.set_value();
@@ -256,6 +268,7 @@ std::unique_ptr<Mesh> Mesh::join(const Launch& launch, const MeshOptions& option
   }
   const StorePtr store = connect_store(launch, options.join_seconds);
   auto state = std::make_unique<State>();
+  state->address = gloo_address(launch);
   try {
     gather_ranks(store, launch, options.join_seconds);
     state->connect(store, launch.rank, options, launch.agent_store ? "the launcher" : "rank 0");
