@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "praxino/layers/token_products.h"
 #include "praxino/ops/norm.h"
 #include "praxino/parallel/exchange.h"
 
@@ -50,11 +51,13 @@ Attention::Attention(const ParameterScope& scope, const AttentionShape& shape,
               ranks.tensor.size(), " tensor ranks");
 }
 
-Attention::Heads Attention::project(const at::Tensor& x) const {
-  const int64_t b = x.size(0), t = x.size(1), n = x.size(2), k = shape_.head_width();
-  return {.q = query_(x).view({b, t, n, heads_, k}),
-          .k = key_(x).view({b, t, n, kv_heads_, k}),
-          .v = value_(x).view({b, t, n, kv_heads_, k})};
+Attention::Heads Attention::project(const at::Tensor& x, const TokenShares& shares) const {
+  const std::vector<at::Tensor> qkv =
+      gathered_products(x, {query_.weight, key_.weight, value_.weight}, shares, ranks_.tensor);
+  const auto heads = [&](const at::Tensor& y, int64_t count) {
+    return y.view({y.size(0), y.size(1), y.size(2), count, shape_.head_width()});
+  };
+  return {.q = heads(qkv[0], heads_), .k = heads(qkv[1], kv_heads_), .v = heads(qkv[2], kv_heads_)};
 }
 
 ops::QkNorm Attention::norm(const AttentionPositions& positions) const {
@@ -64,8 +67,10 @@ ops::QkNorm Attention::norm(const AttentionPositions& positions) const {
           .keys = positions.keys};
 }
 
-at::Tensor Attention::merge(const at::Tensor& attended, const at::Tensor& like) const {
-  return output_(attended.flatten(-2).to(like.scalar_type()));
+at::Tensor Attention::merge(const at::Tensor& attended, const at::Tensor& like,
+                            const TokenShares& shares) const {
+  return summed_product(attended.flatten(-2).to(like.scalar_type()), output_.weight, shares,
+                        ranks_.tensor);
 }
 
 // Own frames of all heads -> all frames of some heads, and back.
@@ -93,23 +98,27 @@ at::Tensor Attention::over_frames(Heads heads, const AttentionPositions& positio
 }
 
 at::Tensor Attention::forward(const at::Tensor& x, const AttentionPositions& positions,
-                              const std::vector<int64_t>& frames) const {
-  const Heads heads = project(x);
-  const auto& [q, k, v] = heads;
-  switch (shape_.kind) {
-    case AttentionKind::kSpace: return merge(ops::space_attention(q, k, v, norm(positions)), x);
-    case AttentionKind::kTime:
-      return merge(ops::time_attention(q, k, v, norm(positions), shape_.window), x);
-    case AttentionKind::kFrameCausal: break;
-  }
-  if (!frames.empty()) return merge(over_frames(heads, positions, frames), x);
-  return merge(ops::frame_causal_attention(q, k, v, norm(positions), shape_.window), x);
+                              const TokenShares& shares) const {
+  const Heads heads = project(x, shares);
+  const auto attend = [&]() -> at::Tensor {
+    const auto& [q, k, v] = heads;
+    switch (shape_.kind) {
+      case AttentionKind::kSpace: return ops::space_attention(q, k, v, norm(positions));
+      case AttentionKind::kTime:
+        return ops::time_attention(q, k, v, norm(positions), shape_.window);
+      case AttentionKind::kFrameCausal: break;
+    }
+    if (!shares.frames.empty()) return over_frames(heads, positions, shares.frames);
+    return ops::frame_causal_attention(q, k, v, norm(positions), shape_.window);
+  };
+  return merge(attend(), x, shares);
 }
 
 at::Tensor Attention::step(const at::Tensor& x, const AttentionPositions& positions,
-                           const CachedFrame& frame, LayerCache& cache) const {
-  if (shape_.kind == AttentionKind::kSpace) return forward(x, positions);
-  const Heads heads = project(x);
+                           const CachedFrame& frame, LayerCache& cache,
+                           const TokenShares& shares) const {
+  if (shape_.kind == AttentionKind::kSpace) return forward(x, positions, shares);
+  const Heads heads = project(x, shares);
   const at::Tensor ones = positions.queries.cos.new_ones(positions.queries.cos.sizes());
   const at::Tensor unrotated =
       ops::norm_rotate(heads.k.squeeze(1), key_gain_, ones, ones.new_zeros(ones.sizes()));
@@ -123,7 +132,7 @@ at::Tensor Attention::step(const at::Tensor& x, const AttentionPositions& positi
   return merge(shape_.kind == AttentionKind::kTime
                    ? ops::time_attention_step(heads.q, k, v, norm(positions))
                    : ops::frame_causal_attention_step(heads.q, k, v, norm(positions)),
-               x);
+               x, shares);
 }
 
 }  // namespace praxino

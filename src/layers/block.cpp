@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "praxino/layers/token_products.h"
 #include "praxino/ops/norm.h"
-#include "praxino/parallel/exchange.h"
 
 namespace praxino {
 namespace {
@@ -20,7 +20,7 @@ int64_t hidden_width(int64_t width, double ratio) {
 
 FeedForward::FeedForward(const ParameterScope& scope, int64_t width, double ratio,
                          const Communicator& tensor)
-    : hidden_(hidden_width(width, ratio)) {
+    : hidden_(hidden_width(width, ratio)), tensor_(tensor) {
   LinearOptions up, down{.deviation = 0};
   if (tensor.size() > 1) {
     up.slice = slice_of(0, hidden_, kHiddenUnit, tensor.size(), tensor.rank(), /*copies=*/2);
@@ -30,11 +30,13 @@ FeedForward::FeedForward(const ParameterScope& scope, int64_t width, double rati
   down_ = Linear(scope.child("down"), hidden_, width, down);
 }
 
-at::Tensor FeedForward::forward(const at::Tensor& x) const { return down_(ops::swiglu(up_(x))); }
+at::Tensor FeedForward::forward(const at::Tensor& x, const TokenShares& shares) const {
+  const at::Tensor hidden = gathered_products(x, {up_.weight}, shares, tensor_).front();
+  return summed_product(ops::swiglu(hidden), down_.weight, shares, tensor_);
+}
 
 Block::Block(const ParameterScope& scope, const BlockShape& shape, const ModelRanks& ranks)
     : compute_(shape.compute),
-      ranks_(ranks),
       modulation_(scope.child("modulation"), shape.attention.width, 6 * shape.attention.width,
                   {.bias = true, .deviation = 0, .role = ParameterRole::kProjection}),
       attention_(scope.child("attention"), shape.attention, ranks),
@@ -44,34 +46,27 @@ Block::Block(const ParameterScope& scope, const BlockShape& shape, const ModelRa
 template <class Attend>
 at::Tensor Block::run(const at::Tensor& x, const at::Tensor& condition, const TokenShares& shares,
                       Attend attend) const {
-  // Norms and residuals see this rank's tokens, matrices all of them: the terms of the tensor ranks
-  // are summed as the tokens are handed back.
-  constexpr int64_t kTokens = 2;
-  const auto all = [&](const at::Tensor& own) {
-    return gather_pieces(own, kTokens, shares.tokens, ranks_.tensor);
-  };
-  const auto own = [&](const at::Tensor& term) {
-    return scatter_sum(term, kTokens, shares.tokens, ranks_.tensor);
-  };
+  // Norms and residuals see this rank's tokens; matrices gather all of them, and hand back sums.
   const std::vector<at::Tensor> m = modulation_(condition).chunk(6, -1);
   // Gates start at one: the zero output matrices already make every branch start at nothing.
   const at::Tensor h = ops::norm_modulate(x, m[0], m[1], compute_);
-  const at::Tensor y = ops::gate_add(x, m[2] + 1, own(attend(all(h))));
+  const at::Tensor y = ops::gate_add(x, m[2] + 1, attend(h));
   const at::Tensor g = ops::norm_modulate(y, m[3], m[4], compute_);
-  return ops::gate_add(y, m[5] + 1, own(feed_forward_.forward(all(g))));
+  return ops::gate_add(y, m[5] + 1, feed_forward_.forward(g, shares));
 }
 
 at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& condition,
                           const AttentionPositions& positions, const TokenShares& shares) const {
   return run(x, condition, shares,
-             [&](const at::Tensor& h) { return attention_.forward(h, positions, shares.frames); });
+             [&](const at::Tensor& h) { return attention_.forward(h, positions, shares); });
 }
 
 at::Tensor Block::step(const at::Tensor& x, const at::Tensor& condition,
                        const AttentionPositions& positions, const CachedFrame& frame,
                        LayerCache& cache, const TokenShares& shares) const {
-  return run(x, condition, shares,
-             [&](const at::Tensor& h) { return attention_.step(h, positions, frame, cache); });
+  return run(x, condition, shares, [&](const at::Tensor& h) {
+    return attention_.step(h, positions, frame, cache, shares);
+  });
 }
 
 }  // namespace praxino

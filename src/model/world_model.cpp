@@ -270,7 +270,9 @@ at::Tensor WorldModel::forward(const at::Tensor& noisy, const at::Tensor& signal
     const bool turned = block.attention().shape().kind == AttentionKind::kTime;
     if (turned != along_time) x = clip.turn(x, turned);
     along_time = turned;
-    const TokenShares shares = clip.shares(along_time);
+    TokenShares shares = clip.shares(along_time);
+    // A checkpointed block's backward pass comes right behind its second run, which gathers.
+    shares.keep_gathered = s.config.activation_checkpointing;
     const auto run = [&block, shares, own = positions.of(block, shares)](const at::Tensor& in,
                                                                          const at::Tensor& c) {
       return block.forward(in, c, own, shares);

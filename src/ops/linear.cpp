@@ -20,14 +20,9 @@ struct LinearBf16 : torch::autograd::Function<LinearBf16> {
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor& x = saved[0];
-    const at::Tensor& weight = saved[1];
-    const at::Tensor grad = grads[0].reshape({-1, weight.size(0)});
     at::Tensor grad_x, grad_weight;
-    if (ctx->needs_input_grad(0)) grad_x = grad.mm(weight).view(x.sizes());
-    if (ctx->needs_input_grad(1)) {
-      grad_weight = grad.t().mm(x.reshape({-1, weight.size(1)})).to(at::kFloat);
-    }
+    if (ctx->needs_input_grad(0)) grad_x = linear_gradient_of_x(grads[0], saved[1]);
+    if (ctx->needs_input_grad(1)) grad_weight = linear_gradient_of_weight(grads[0], saved[0]);
     return {grad_x, grad_weight};
   }
 };
@@ -40,6 +35,16 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   }
   const at::Tensor y = LinearBf16::apply(x, weight);
   return bias.defined() ? y + bias.to(y.scalar_type()) : y;
+}
+
+at::Tensor linear_gradient_of_x(const at::Tensor& grad, const at::Tensor& weight) {
+  std::vector<int64_t> sizes = grad.sizes().vec();
+  sizes.back() = weight.size(1);
+  return grad.reshape({-1, weight.size(0)}).mm(weight).view(sizes);
+}
+
+at::Tensor linear_gradient_of_weight(const at::Tensor& grad, const at::Tensor& x) {
+  return grad.reshape({-1, grad.size(-1)}).t().mm(x.reshape({-1, x.size(-1)})).to(at::kFloat);
 }
 
 }  // namespace praxino::ops

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <utility>
 
 namespace praxino {
 namespace {
@@ -45,34 +46,12 @@ at::Tensor padded(const at::Tensor& piece, int64_t dim, int64_t length) {
 
 at::Tensor gathered(const at::Tensor& piece, int64_t dim, const Counts& counts,
                     const Communicator& group) {
-  const at::Tensor own = padded(piece, dim, longest(counts));
-  std::vector<int64_t> sizes = own.sizes().vec();
-  sizes.insert(sizes.begin(), group.size());
-  const at::Tensor all = at::empty(sizes, own.options());
-  group.all_gather(all, own).wait();
-  std::vector<at::Tensor> pieces = all.unbind(0);
-  for (size_t rank = 0; rank < pieces.size(); ++rank) {
-    pieces[rank] = pieces[rank].narrow(dim, 0, counts[rank]);
-  }
-  return at::cat(pieces, dim);
+  return start_gather(piece, dim, counts, group).wait();
 }
 
 at::Tensor scattered(const at::Tensor& whole, int64_t dim, const Counts& counts,
                      const Communicator& group) {
-  const int64_t length = longest(counts);
-  std::vector<int64_t> sizes = with_length(whole.sizes(), dim, length);
-  const at::Tensor own = at::empty(sizes, whole.options());
-  sizes.insert(sizes.begin(), group.size());
-  const bool even = std::ranges::all_of(counts, [&](int64_t count) { return count == length; });
-  const at::Tensor all =
-      even ? at::empty(sizes, whole.options()) : at::zeros(sizes, whole.options());
-  for (int64_t rank = 0; rank < group.size(); ++rank) {
-    all.select(0, rank)
-        .narrow(dim, 0, count_of(counts, rank))
-        .copy_(piece_of(whole, dim, counts, rank));
-  }
-  group.reduce_scatter(own, all).wait();
-  return own.narrow(dim, 0, count_of(counts, group.rank()));
+  return start_scatter_sum(whole, dim, counts, group).wait();
 }
 
 at::Tensor switched(const at::Tensor& piece, int64_t joined, const Counts& joined_counts,
@@ -118,6 +97,48 @@ struct Exchange : torch::autograd::Function<Exchange> {
 };
 
 }  // namespace
+
+at::Tensor PendingTensor::wait() {
+  pending_.wait();
+  // What it holds is let go of at once.
+  return std::exchange(finish_, {})();
+}
+
+PendingTensor start_gather(const at::Tensor& piece, int64_t dim, const Counts& counts,
+                           const Communicator& group) {
+  if (group.size() == 1) return {{}, [piece] { return piece; }};
+  const at::Tensor own = padded(piece, dim, longest(counts));
+  std::vector<int64_t> sizes = own.sizes().vec();
+  sizes.insert(sizes.begin(), group.size());
+  const at::Tensor all = at::empty(sizes, own.options());
+  return {group.all_gather(all, own), [own, all, dim, counts] {
+            std::vector<at::Tensor> pieces = all.unbind(0);
+            for (size_t rank = 0; rank < pieces.size(); ++rank) {
+              pieces[rank] = pieces[rank].narrow(dim, 0, counts[rank]);
+            }
+            return at::cat(pieces, dim);
+          }};
+}
+
+PendingTensor start_scatter_sum(const at::Tensor& whole, int64_t dim, const Counts& counts,
+                                const Communicator& group) {
+  if (group.size() == 1) return {{}, [whole] { return whole; }};
+  const int64_t length = longest(counts);
+  std::vector<int64_t> sizes = with_length(whole.sizes(), dim, length);
+  const at::Tensor own = at::empty(sizes, whole.options());
+  sizes.insert(sizes.begin(), group.size());
+  const bool even = std::ranges::all_of(counts, [&](int64_t count) { return count == length; });
+  const at::Tensor all =
+      even ? at::empty(sizes, whole.options()) : at::zeros(sizes, whole.options());
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    all.select(0, rank)
+        .narrow(dim, 0, count_of(counts, rank))
+        .copy_(piece_of(whole, dim, counts, rank));
+  }
+  return {group.reduce_scatter(own, all), [own, all, dim, count = count_of(counts, group.rank())] {
+            return own.narrow(dim, 0, count);
+          }};
+}
 
 at::Tensor gather_pieces(const at::Tensor& piece, int64_t dim, const Counts& counts,
                          const Communicator& group) {

@@ -105,12 +105,13 @@ TEST(Plan, TensorRanksShareMatricesAndActivations) {
   EXPECT_EQ(two.step_flops, one.step_flops);
   EXPECT_LT(two.parameters_a_rank, one.parameters);
   EXPECT_GT(two.parameters_a_rank, one.parameters / 2);
-  EXPECT_LT(two.activations, 0.75 * one.activations);
+  EXPECT_LT(two.activations, 0.58 * one.activations);
   EXPECT_LT(bytes_of(two, "weights"), 0.8 * bytes_of(one, "weights"));
-  // Both halves of a block gather and sum, and backward again: half of the tokens in bfloat16 each
-  // time. The predictions, 33 tokens a rank at most, are gathered in float32.
+  // Both halves of a block gather and sum, and backward again, when their matrices gather once
+  // more, or the checkpointed block has gathered and summed once more: half of the tokens in
+  // bfloat16 each time. The predictions, 33 tokens a rank at most, are gathered in float32.
   const double tokens = 16 * 8 * (64 + 2) * 512 * 2, predictions = 16 * 8 * 2 * 33 * 192 * 4;
-  EXPECT_DOUBLE_EQ(sent(two, "tensor"), 6 * 8 * tokens / 2 + predictions / 2);
+  EXPECT_DOUBLE_EQ(sent(two, "tensor"), 6 * 10 * tokens / 2 + predictions / 2);
   config.model.activation_checkpointing = true;
   EXPECT_DOUBLE_EQ(sent(plan_of(config), "tensor"), 6 * 12 * tokens / 2 + predictions / 2);
 }

@@ -40,20 +40,22 @@ struct CachedFrame {
 };
 
 /// Thread-safe for inference. Where several tensor ranks share it each has some of the heads, whole
-/// groups of those that share a key/value head, and the result is this rank's term of a sum.
+/// groups of those that share a key/value head, and some of the tokens: x and the result are of
+/// this rank's tokens, of which `shares` says how many each rank has.
 class Attention {
  public:
   /// REQUIRES: as many key/value heads as tensor ranks, and as many heads of a
   /// rank as context ranks (c10::Error).
   Attention(const ParameterScope& scope, const AttentionShape& shape, const ModelRanks& ranks = {});
-  /// x: B T N D (normalized and modulated) -> B T N D in x's dtype. `frames` of each context rank
-  /// where they are split: positions are then those of all frames, and kFrameCausal exchanges heads
+  /// x: B T N D (normalized and modulated) -> B T N D in x's dtype. Positions are those of all
+  /// tokens and frames. Where context ranks have frames of their own kFrameCausal exchanges heads
   /// for frames.
   at::Tensor forward(const at::Tensor& x, const AttentionPositions& positions,
-                     const std::vector<int64_t>& frames = {}) const;
+                     const TokenShares& shares = {}) const;
   /// x: B 1 N D. Time and frame-causal kinds write into `cache`; kSpace ignores it.
   at::Tensor step(const at::Tensor& x, const AttentionPositions& positions,
-                  const CachedFrame& frame, LayerCache& cache) const;
+                  const CachedFrame& frame, LayerCache& cache,
+                  const TokenShares& shares = {}) const;
   const AttentionShape& shape() const { return shape_; }  // of the model, over all ranks
   int64_t own_kv_heads() const { return kv_heads_; }
 
@@ -61,9 +63,10 @@ class Attention {
   struct Heads {
     at::Tensor q, k, v;  // B T N H K, B T N G K
   };
-  Heads project(const at::Tensor& x) const;
+  Heads project(const at::Tensor& x, const TokenShares& shares) const;
   ops::QkNorm norm(const AttentionPositions& positions) const;
-  at::Tensor merge(const at::Tensor& attended, const at::Tensor& like) const;
+  at::Tensor merge(const at::Tensor& attended, const at::Tensor& like,
+                   const TokenShares& shares) const;
   at::Tensor over_frames(Heads heads, const AttentionPositions& positions,
                          const std::vector<int64_t>& frames) const;
 

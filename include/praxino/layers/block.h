@@ -13,15 +13,17 @@ namespace praxino {
 /// to 16, so that it costs what a plain feed-forward of that ratio costs.
 class FeedForward {
  public:
-  /// Where several tensor ranks share it each has a part of the hidden width, and the result is
-  /// this rank's term of a sum.
+  /// Where several tensor ranks share it each has a part of the hidden width, and some of the
+  /// tokens.
   FeedForward(const ParameterScope& scope, int64_t width, double ratio,
               const Communicator& tensor = {});
-  at::Tensor forward(const at::Tensor& x) const;
+  /// x: B T N D -> the same; of this rank's tokens, where `shares` says how many each rank has.
+  at::Tensor forward(const at::Tensor& x, const TokenShares& shares = {}) const;
   int64_t hidden() const { return hidden_; }  // over all ranks
 
  private:
   int64_t hidden_;
+  Communicator tensor_;
   Linear up_, down_;
 };
 
@@ -51,7 +53,6 @@ class Block {
                  Attend attend) const;
 
   at::ScalarType compute_;
-  ModelRanks ranks_;
   Linear modulation_;
   Attention attention_;
   FeedForward feed_forward_;

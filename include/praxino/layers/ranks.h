@@ -27,6 +27,9 @@ struct ModelRanks {
 struct TokenShares {
   std::vector<int64_t> tokens;  // of a frame, of each tensor rank
   std::vector<int64_t> frames;  // of each context rank; empty: this one has all frames
+  /// Whether what the matrices gathered is kept for the backward pass, which else gathers it again
+  /// (token_products.h).
+  bool keep_gathered = false;
 };
 
 /// The tokens of clips of `frames` frames, between the ranks of a model.

@@ -11,4 +11,9 @@ namespace praxino::ops {
 /// float32 again. Shape mismatch: c10::Error.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 
+/// Its two gradients without a bias, for those who order the backward pass themselves. grad: of y,
+/// ... out; weight: in the type of grad. The first: ... in, as grad; the second: out in, float32.
+at::Tensor linear_gradient_of_x(const at::Tensor& grad, const at::Tensor& weight);
+at::Tensor linear_gradient_of_weight(const at::Tensor& grad, const at::Tensor& x);
+
 }  // namespace praxino::ops

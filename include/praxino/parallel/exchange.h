@@ -10,6 +10,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "praxino/parallel/communicator.h"
@@ -36,5 +38,27 @@ at::Tensor switch_pieces(const at::Tensor& piece, int64_t joined,
 /// without a message.
 at::Tensor gather_result(const at::Tensor& piece, int64_t dim, const std::vector<int64_t>& counts,
                          const Communicator& group);
+
+/// A collective under way, and what will be made of what arrives. Keeps its tensors alive. Movable;
+/// not thread-safe.
+class [[nodiscard]] PendingTensor {
+ public:
+  PendingTensor() = default;  // of nothing
+  PendingTensor(Pending pending, std::function<at::Tensor()> finish)
+      : pending_(std::move(pending)), finish_(std::move(finish)) {}
+  /// As Pending::wait(); the result is of the current stream. REQUIRES: not called before.
+  at::Tensor wait();
+
+ private:
+  Pending pending_;
+  std::function<at::Tensor()> finish_;
+};
+
+/// What gather_pieces() and scatter_sum() give, started and not waited for, so that other work can
+/// be done beside it. Not differentiated. The input is not written to until the result is there.
+PendingTensor start_gather(const at::Tensor& piece, int64_t dim, const std::vector<int64_t>& counts,
+                           const Communicator& group);
+PendingTensor start_scatter_sum(const at::Tensor& whole, int64_t dim,
+                                const std::vector<int64_t>& counts, const Communicator& group);
 
 }  // namespace praxino
