@@ -54,7 +54,7 @@ void Pending::wait(std::chrono::milliseconds limit) {
   if (!group.background) group.watchdog->goes_on(+1);
   try {
     const WaitClock::Stretch stretch(group.waits.get(), state->values.device());
-    group.wait(*state->work, limit);
+    group.wait(*state->work, limit, state->record.message);
   } catch (const std::exception& error) {
     state->rethrow(error);
   }

@@ -4,6 +4,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include <algorithm>
 #include <stdexcept>
 #include <thread>
 
@@ -18,22 +19,53 @@ Communicator::Group::~Group() {
   if (watchdog && watchdog->broken()) (void)backend.release();
 }
 
-void Communicator::Group::wait(c10d::Work& work, std::chrono::milliseconds limit) const {
+namespace {
+
+/// The longest wait after which a rank looks what time it is. While the machine stands still nobody
+/// goes on: however long that takes, it counts as one turn, and what has arrived meanwhile is seen
+/// before anybody is blamed.
+constexpr std::chrono::milliseconds kTurn{250};
+
+void wait_in_turns(c10d::Work& work, std::chrono::milliseconds limit) {
+  const auto turn = std::min(kTurn, limit / 4 + std::chrono::milliseconds(1));
+  for (auto left = limit; left > turn; left -= turn) {
+    try {
+      work.wait(turn);
+      return;
+    } catch (const std::exception&) {
+      if (work.isCompleted()) break;
+    }
+  }
+  work.wait(turn);  // throws what it ended with, or that it has not
+}
+
+}  // namespace
+
+void Communicator::Group::wait(c10d::Work& work, std::chrono::milliseconds limit,
+                               bool message) const {
   if (!over_gloo) {  // a limit would make the host wait
     work.wait();
     return;
   }
+  if (limit.count() == 0 && !patient) limit = watchdog->limit();
+  if (!patient && message) {
+    work.wait(limit);  // in one: Gloo gives a connection up when a wait for a message has ended
+    return;
+  }
   if (!patient) {
-    work.wait(limit.count() > 0 ? limit : watchdog->limit());
+    wait_in_turns(work, limit);
     return;
   }
   constexpr std::chrono::microseconds kShortPause{50}, kLongPause{2000};
-  const auto begin = std::chrono::steady_clock::now();
-  while (!work.isCompleted()) {
+  using Clock = std::chrono::steady_clock;
+  Clock::duration passed{0};
+  for (auto before = Clock::now(); !work.isCompleted();) {
     if (watchdog->broken()) {
       throw std::runtime_error("the ranks no longer go on: " + watchdog->reason());
     }
-    const auto passed = std::chrono::steady_clock::now() - begin;
+    const auto now = Clock::now();
+    passed += std::min<Clock::duration>(now - before, kTurn);
+    before = now;
     if (limit.count() > 0 && passed > limit) throw std::runtime_error("it takes too long");
     std::this_thread::sleep_for(passed < kLongPause ? kShortPause : kLongPause);
   }
@@ -67,6 +99,8 @@ void connect_gloo(Communicator::Group& group, const c10::intrusive_ptr<c10d::Sto
   group.backend = c10::make_intrusive<Gloo>(
       c10::make_intrusive<c10d::PrefixStore>(key_prefix(group), store),
       static_cast<int>(group.rank), static_cast<int>(group.size()), std::move(options));
+  // Gloo's own limit, by the clock, was for connecting: from here on waits have theirs.
+  group.backend->setTimeout(std::chrono::hours(24));
 }
 
 }  // namespace praxino

@@ -51,8 +51,8 @@ struct Communicator::Group {
   /// would wait for what hangs.
   ~Group();
   /// Throws where the work is not done within the limit (zero: the watchdog's; a patient group has
-  /// none), or this group is patient and the mesh breaks before.
-  void wait(c10d::Work& work, std::chrono::milliseconds limit) const;
+  /// none), or this group is patient and the mesh breaks before. `message`: between two ranks.
+  void wait(c10d::Work& work, std::chrono::milliseconds limit, bool message) const;
 };
 
 using GroupPtr = std::shared_ptr<Communicator::Group>;
@@ -64,6 +64,7 @@ GroupPtr make_group(const c10::intrusive_ptr<c10d::Store>& store, std::string na
 std::string key_prefix(const Communicator::Group& group);
 /// Over Gloo, through `store`. Blocks until all have joined. `address`: this machine's, numeric, as
 /// the others reach it; empty: Gloo chooses, by GLOO_SOCKET_IFNAME or the machine's name.
+/// `silence`: how long that may take.
 void connect_gloo(Communicator::Group& group, const c10::intrusive_ptr<c10d::Store>& store,
                   const std::string& address, std::chrono::milliseconds silence);
 

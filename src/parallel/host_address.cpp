@@ -13,13 +13,18 @@
 // (nodes without one, one that drops packets) each question takes up to ten seconds, and a start of
 // a few ranks a minute. POSIX lets getnameinfo() answer with the numeric form unless NI_NAMEREQD is
 // asked for: in programs that contain this object it does.
+namespace {
+using GetNameInfo = decltype(&::getnameinfo);
+// Found while the program is loaded, by one thread: a process that is forked while another thread
+// looks for it would wait for that thread for ever.
+const auto libc_getnameinfo = reinterpret_cast<GetNameInfo>(::dlsym(RTLD_NEXT, "getnameinfo"));
+}  // namespace
+
 extern "C" int getnameinfo(const sockaddr* address, socklen_t length, char* host,
                            socklen_t host_length, char* service, socklen_t service_length,
                            int flags) {
-  static const auto libc =
-      reinterpret_cast<decltype(&getnameinfo)>(::dlsym(RTLD_NEXT, "getnameinfo"));
   if ((flags & NI_NAMEREQD) == 0) flags |= NI_NUMERICHOST;
-  return libc(address, length, host, host_length, service, service_length, flags);
+  return libc_getnameinfo(address, length, host, host_length, service, service_length, flags);
 }
 
 namespace praxino {

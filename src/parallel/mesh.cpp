@@ -99,12 +99,15 @@ std::string gloo_address(const Launch& launch) {
   return is_loopback(address) && launch.local_ranks < launch.ranks ? std::string() : address;
 }
 
+/// However short the wait for the other ranks: the store has this long to answer.
+constexpr double kStoreSeconds = 60;
+
 StorePtr connect_store(const Launch& launch, double seconds) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(launch.port);
   options.isServer = launch.rank == 0 && !launch.agent_store;
   options.waitWorkers = false;
-  options.timeout = to_milliseconds(seconds);
+  options.timeout = to_milliseconds(std::max(seconds, kStoreSeconds));
   try {
     const auto store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
     return c10::make_intrusive<c10d::PrefixStore>(world_prefix(launch.restart), store);
@@ -133,6 +136,7 @@ struct Mesh::State {
     place = mesh_place(shape, rank);
     const milliseconds steady = to_milliseconds(options.silence_seconds);
     const milliseconds first = std::max(steady, to_milliseconds(options.first_silence_seconds));
+    const milliseconds joining = std::max(first, to_milliseconds(options.join_seconds));
     if (shape.ranks() > 1) {
       watchdog = std::make_shared<Watchdog>(*store, WatchdogOptions{.rank = rank,
                                                                     .ranks = shape.ranks(),
@@ -179,7 +183,7 @@ struct Mesh::State {
     all = join("all", {.data = true, .context = true, .tensor = true});
     if (watchdog) watchdog->start();
     if (!unconnected.empty())
-      connect_axes(unconnected, store->clone(), rank, options.device, first);
+      connect_axes(unconnected, store->clone(), rank, options.device, joining);
   }
 
   /// On a thread of its own, since NCCL takes its time: meanwhile the trainer opens its data and

@@ -22,6 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+// Waits are counted in pauses, not in seconds: a machine that stood still has heard no answers.
 constexpr milliseconds kPatience{2000};  // for the answer of a rank
 constexpr milliseconds kPause{10};
 constexpr milliseconds kBeat{1000};
@@ -71,7 +72,7 @@ struct Watchdog::State {
   void look_at_neighbour();
   void answer(Request& request);
   std::string culprits(const FailedCollective& failed);
-  Heard ask(int64_t rank, Clock::time_point until);
+  Heard ask(int64_t rank, int64_t& pauses);
   RankState own_state() const;
   void announce(const std::string& what);
   void break_off(const std::string& what);
@@ -154,7 +155,8 @@ std::string Watchdog::State::dump(const std::string& error) {
   }
 }
 
-Heard Watchdog::State::ask(int64_t rank, Clock::time_point until) {
+/// Takes at most `pauses` more pauses, which it counts down.
+Heard Watchdog::State::ask(int64_t rank, int64_t& pauses) {
   Heard& known = heard[rank];
   while (!known.answered && known.ended.empty()) {
     if (store->check({answer_key(rank)})) {
@@ -163,7 +165,7 @@ Heard Watchdog::State::ask(int64_t rank, Clock::time_point until) {
       known.ended = text_of(ended_key(rank));
     } else if (store->check({left_key(rank)})) {
       known.ended = "has left the others: its own messages say why";
-    } else if (Clock::now() < until) {
+    } else if (pauses-- > 0) {
       std::this_thread::sleep_for(kPause);
       continue;
     }
@@ -176,8 +178,8 @@ Heard Watchdog::State::ask(int64_t rank, Clock::time_point until) {
 }
 
 std::string Watchdog::State::culprits(const FailedCollective& failed) {
-  const auto until = Clock::now() + kPatience;
-  return name_culprits(failed, [&](int64_t rank) { return ask(rank, until); });
+  int64_t pauses = kPatience / kPause;
+  return name_culprits(failed, [&](int64_t rank) { return ask(rank, pauses); });
 }
 
 void Watchdog::State::answer(Request& request) {
@@ -337,7 +339,9 @@ std::string Watchdog::explain(const std::string& group, int64_t number,
     s.requests.push_back(std::move(request));
     s.changed.notify_all();
   }
-  if (reply.wait_for(3 * kPatience) == std::future_status::ready) return reply.get();
+  for (int64_t pauses = 3 * kPatience / kPause; pauses > 0; --pauses) {
+    if (reply.wait_for(kPause) == std::future_status::ready) return reply.get();
+  }
   s.broken = true;
   return fmt::format("the store does not answer: {}, which hosts it, hangs or is cut off",
                      s.options.store_host);

@@ -11,6 +11,7 @@
 #include <latch>
 #include <thread>
 
+#include "praxino/base/progress.h"
 #include "support/error_text.h"
 
 namespace praxino {
@@ -123,10 +124,14 @@ TEST(Mesh, WaitsNoLongerThanItIsTold) {
   EXPECT_THAT(told, HasSubstr("rank 1 has not entered it"));
 }
 
-TEST(Mesh, KnowsHowLongEachGroupHasLetItWait) {
+/// What two ranks have waited of which the second comes late, by rank.
+struct Waited {
+  std::array<double, 2> data{}, world{}, passed{};
+};
+Waited with_a_late_rank() {
   constexpr std::chrono::milliseconds kLate{200};
   std::latch waiting(1);
-  std::array<double, 2> data{}, world{};
+  Waited seen;
   run_as_threads({.data = 2}, [&](Mesh& mesh) {
     const auto rank = static_cast<size_t>(mesh.rank());
     const at::Tensor one = at::full({1}, 1.0);
@@ -138,17 +143,31 @@ TEST(Mesh, KnowsHowLongEachGroupHasLetItWait) {
     }
     Pending pending = mesh.data().all_reduce(one);
     if (rank == 0) waiting.count_down();
+    const double begin = monotonic_seconds();
     pending.wait();
+    seen.passed[rank] = monotonic_seconds() - begin;
     const auto after = mesh.waited();
     ASSERT_EQ(after.size(), 2U);  // the other axes have one rank
     EXPECT_EQ(after[0].first, "world");
     EXPECT_EQ(after[1].first, "data");
-    world[rank] = after[0].second - before[0].second;
-    data[rank] = after[1].second - before[1].second;
+    seen.world[rank] = after[0].second - before[0].second;
+    seen.data[rank] = after[1].second - before[1].second;
   });
-  EXPECT_GT(data[0], 0.1);
-  EXPECT_LT(data[1], data[0]);
-  EXPECT_EQ(world[0], 0);
+  return seen;
+}
+
+TEST(Mesh, KnowsHowLongEachGroupHasLetItWait) {
+  bool told = false;
+  for (int i = 0; i < 20 && !told; ++i) {  // a rank that gets no time in between waits otherwise
+    const Waited seen = with_a_late_rank();
+    for (const size_t rank : {0, 1}) {
+      EXPECT_GT(seen.data[rank], 0);
+      EXPECT_LE(seen.data[rank], seen.passed[rank]);
+      EXPECT_EQ(seen.world[rank], 0);
+    }
+    told = seen.data[0] > 0.1 && seen.data[1] < seen.data[0];
+  }
+  EXPECT_TRUE(told);
   EXPECT_TRUE(Mesh::alone()->waited().empty());
 }
 

@@ -4,7 +4,11 @@
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <ctime>
 #include <latch>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -98,10 +102,10 @@ TEST(Watchdog, NamesTheRankThatHasNotEnteredAndItsLast) {
 }
 
 TEST(Watchdog, GivesTheFirstStepMoreTime) {
-  const MeshOptions options{.silence_seconds = 0.2, .first_silence_seconds = 30};
+  const MeshOptions options{.silence_seconds = 0.2, .first_silence_seconds = 120};
   std::latch done(1);
   on_ranks(2, options, [&](Mesh& mesh) {
-    EXPECT_EQ(mesh.silence(), std::chrono::seconds(30));
+    EXPECT_EQ(mesh.silence(), std::chrono::seconds(120));
     mesh.step_begins(1);
     if (mesh.rank() == 1) std::this_thread::sleep_for(milliseconds(1000));
     EXPECT_EQ(failure_of(mesh.data()), "(no error)");
@@ -114,15 +118,20 @@ TEST(Watchdog, GivesTheFirstStepMoreTime) {
 }
 
 TEST(Watchdog, NamesTheRankThatDoesSomethingElse) {
+  std::latch entered(1);
   std::string told;
   on_ranks(2, {.silence_seconds = 0.5}, [&](Mesh& mesh) {
+    const at::Tensor own = at::zeros({3}), all = at::zeros({2, 3});
     if (mesh.rank() == 0) {
+      entered.wait();
       told = failure_of(mesh.data());
     } else {
-      EXPECT_NE(error_text([&] { mesh.data().barrier(); }), "(no error)");
+      Pending other = mesh.data().all_gather(all, own);
+      entered.count_down();
+      EXPECT_NE(error_text([&] { other.wait(); }), "(no error)");
     }
   });
-  EXPECT_THAT(told, HasSubstr("rank 1 has entered barrier (Float [0]) as number 1 there"));
+  EXPECT_THAT(told, HasSubstr("rank 1 has entered all_gather (Float [3]) as number 1 there"));
 }
 
 TEST(Watchdog, ARankThatHasLeftIsNotWaitedFor) {
@@ -131,6 +140,35 @@ TEST(Watchdog, ARankThatHasLeftIsNotWaitedFor) {
     if (mesh.rank() == 0) told = failure_of(mesh.data());
   });
   EXPECT_THAT(told, HasSubstr("rank 1 has left the others: its own messages say why"));
+}
+
+/// Stops this process for a while, as a machine that is suspended or gets no time.
+void stand_still(milliseconds while_) {
+  const pid_t process = ::getpid();
+  const pid_t waker = ::fork();
+  if (waker == 0) {  // only calls that are safe beside other threads
+    const timespec rest{.tv_sec = while_.count() / 1000,
+                        .tv_nsec = while_.count() % 1000 * 1'000'000};
+    ::nanosleep(&rest, nullptr);
+    ::kill(process, SIGCONT);
+    ::_exit(0);
+  }
+  ::kill(process, SIGSTOP);
+  ::waitpid(waker, nullptr, 0);
+}
+
+TEST(Watchdog, NobodyIsBlamedForATimeInWhichTheMachineStoodStill) {
+  on_ranks(2, {.silence_seconds = 0.8}, [&](Mesh& mesh) {
+    const at::Tensor one = at::full({1}, 1.0);
+    for (int i = 0; i < 3; ++i) {
+      mesh.data().all_reduce(one).wait();
+      if (mesh.rank() == 1) stand_still(milliseconds(1500));
+      mesh.data().all_reduce(one).wait();
+      if (mesh.rank() == 1) stand_still(milliseconds(1500));
+      mesh.world().all_reduce(one).wait(mesh.silence());
+    }
+    EXPECT_EQ(one.item<double>(), 512);
+  });
 }
 
 // Without a collective of its own that fails: the wait for another's work has no limit.
@@ -185,20 +223,42 @@ TEST_F(OneWatchdog, EndsAProcessWhoseStepDoesNotGoOn) {
   EXPECT_THAT(read_dump(run_ / "collectives", 0, 5)["error"], HasSubstr("has not gone on"));
 }
 
-TEST_F(OneWatchdog, LetsAStepGoOnThatWaitsOrMoves) {
-  Watchdog dog(*store_, options());
-  dog.start();
-  for (int i = 0; i < 30; ++i) {  // three times the limit
-    dog.step_begins(i);
-    std::this_thread::sleep_for(milliseconds(10));
+/// A watchdog with a store of its own, and how often it has told where its rank stands: once in a
+/// hundred pulses. One whose rank stands still loses its patience after 210.
+class Told {
+ public:
+  explicit Told(const WatchdogOptions& options) : dog(*store_, options) { dog.start(); }
+  int64_t beats() {
+    const std::vector<uint8_t> beat =
+        store_->check({"beat/0"}) ? store_->get("beat/0") : std::vector<uint8_t>();
+    beats_ += beat == last_ ? 0 : 1;
+    last_ = beat;
+    return beats_;
   }
-  dog.goes_on(+1);
-  std::this_thread::sleep_for(milliseconds(300));
-  dog.goes_on(-1);
-  dog.step_ends();
-  std::this_thread::sleep_for(milliseconds(300));
-  EXPECT_FALSE(dog.broken());
-  EXPECT_TRUE(ended_.try_wait() == false);
+
+ private:
+  c10::intrusive_ptr<c10d::HashStore> store_ = c10::make_intrusive<c10d::HashStore>();
+  std::vector<uint8_t> last_;
+  int64_t beats_ = 0;
+
+ public:
+  Watchdog dog;
+};
+
+TEST_F(OneWatchdog, LetsAStepGoOnThatWaitsOrMoves) {
+  Told moves(options()), waits(options()), pauses(options()), stands(options());
+  for (Told* one : {&moves, &waits, &pauses, &stands}) one->dog.step_begins(1);
+  waits.dog.goes_on(+1);
+  pauses.dog.step_ends();
+  bool looked_on = false;                       // each for more than 210 pulses
+  while (!looked_on || !stands.dog.broken()) {  // or the test's time runs out
+    moves.dog.step_begins(1);
+    std::this_thread::sleep_for(milliseconds(1));
+    looked_on = true;
+    for (Told* one : {&moves, &waits, &pauses}) looked_on = one->beats() > 4 && looked_on;
+  }
+  for (Told* one : {&moves, &waits, &pauses}) EXPECT_FALSE(one->dog.broken());
+  ended_.wait();
 }
 
 TEST_F(OneWatchdog, NamesANeighbourWithoutASignOfLife) {
@@ -207,7 +267,7 @@ TEST_F(OneWatchdog, NamesANeighbourWithoutASignOfLife) {
   tell("beat/1", "always the same");
   Watchdog dog(*store_, own);
   dog.start();
-  for (int i = 0; i < 1000 && !dog.broken(); ++i) std::this_thread::sleep_for(milliseconds(10));
+  while (!dog.broken()) std::this_thread::sleep_for(milliseconds(10));  // or the time runs out
   EXPECT_THAT(dog.reason(), HasSubstr("rank 1 has shown no sign of life for more than 1 s"));
 }
 
