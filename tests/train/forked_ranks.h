@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -90,7 +91,62 @@ class WeightSpoiler {
   std::jthread thread_;
 };
 
+/// The store of the ranks, in a process of its own: its threads hold locks, of which a process that
+/// was forked beside them would wait for one for ever.
+class StoreProcess {
+ public:
+  StoreProcess() {
+    int told[2], orders[2];
+    if (::pipe(told) != 0 || ::pipe(orders) != 0) throw std::runtime_error("no pipe");
+    process_ = ::fork();
+    if (process_ == 0) serve(told[1], orders[0]);
+    ::close(told[1]);
+    ::close(orders[0]);
+    orders_ = orders[1];
+    if (::read(told[0], &port_, sizeof port_) != sizeof port_) {
+      throw std::runtime_error("no store for the ranks");
+    }
+    ::close(told[0]);
+  }
+  ~StoreProcess() {
+    ::kill(process_, SIGKILL);
+    ::waitpid(process_, nullptr, 0);
+    ::close(orders_);
+  }
+  StoreProcess(const StoreProcess&) = delete;
+  StoreProcess& operator=(const StoreProcess&) = delete;
+  int64_t port() const { return port_; }
+  void tell_end(int64_t start, int64_t rank, int64_t code) const {
+    const End end{.start = start, .rank = rank, .code = code};
+    EXPECT_EQ(::write(orders_, &end, sizeof end), static_cast<ssize_t>(sizeof end));
+  }
+
+ private:
+  struct End {
+    int64_t start, rank, code;
+  };
+  [[noreturn]] static void serve(int told, int orders) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    try {
+      const StoreServer server;
+      const int64_t port = server.port();
+      if (::write(told, &port, sizeof port) != sizeof port) ::_exit(1);
+      for (End end{}; ::read(orders, &end, sizeof end) == sizeof end;) {
+        server.tell_end(end.start, end.rank, "ended with code " + std::to_string(end.code));
+      }
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "the store: %s\n", error.what());
+    }
+    ::_exit(1);
+  }
+
+  pid_t process_ = 0;
+  int orders_ = -1;
+  int64_t port_ = 0;
+};
+
 /// What a launcher does for its ranks: hosts their store, tells how they ended, starts them again.
+/// The process must have one thread when it starts them.
 class ForkedRanks {
  public:
   explicit ForkedRanks(int64_t ranks) : ranks_(ranks) {}
@@ -132,8 +188,7 @@ class ForkedRanks {
       processes_[r] = 0;
       codes_[r] = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
       if (codes_[r] != 0) {
-        server_.tell_end(start_, static_cast<int64_t>(r),
-                         "ended with code " + std::to_string(codes_[r]));
+        store_.tell_end(start_, static_cast<int64_t>(r), codes_[r]);
       }
     }
     return any;
@@ -152,7 +207,7 @@ class ForkedRanks {
     for (int64_t rank = 0; rank < ranks_; ++rank) {
       signal(rank, SIGKILL);
     }
-    wait(std::chrono::minutes(1));
+    wait(std::chrono::minutes(5));
   }
   /// Of the last start, by rank: exit code, or 128 + signal.
   const std::vector<int>& codes() const { return codes_; }
@@ -170,14 +225,14 @@ class ForkedRanks {
                           .local_rank = rank,
                           .local_ranks = ranks_,
                           .address = "127.0.0.1",
-                          .port = server_.port(),
+                          .port = store_.port(),
                           .agent_store = true,
                           .restart = start_};
       TrainOptions options;
       options.local_ranks = ranks_;
       options.mesh = Mesh::join(
           launch, {.shape = {.data = ranks_},
-                   .join_seconds = 60,
+                   .join_seconds = 300,
                    .silence_seconds = static_cast<double>(config.parallel.timeout),
                    .first_silence_seconds = static_cast<double>(config.parallel.first_timeout),
                    .dumps = fs::path(config.run.output) / config.run.name / "collectives"});
@@ -193,7 +248,7 @@ class ForkedRanks {
   }
 
   int64_t ranks_;
-  StoreServer server_;
+  StoreProcess store_;
   int64_t start_ = 0;
   std::vector<pid_t> processes_;  // 0: has ended
   std::vector<int> codes_;
