@@ -11,7 +11,7 @@
 namespace praxino {
 namespace {
 
-using ::testing::HasSubstr;
+using ::testing::ContainsRegex;
 
 TEST(StartClock, TellsWhereTheTimeWent) {
   const double begin = monotonic_seconds();
@@ -27,8 +27,7 @@ TEST(StartClock, TellsWhereTheTimeWent) {
   EXPECT_GE(clock.parts()[0].second, 0.04);
   EXPECT_LE(clock.total(), passed);
   EXPECT_GE(clock.total(), clock.parts()[0].second);
-  EXPECT_THAT(clock.text(), HasSubstr(" s: data 0."));
-  EXPECT_THAT(clock.text(), HasSubstr(", model 0."));
+  EXPECT_THAT(clock.text(), ContainsRegex(" s: data [0-9]+\\.[0-9]+, model [0-9]+\\.[0-9]+"));
 }
 
 TEST(StartClock, KnowsTheAgeOfItsProcess) {

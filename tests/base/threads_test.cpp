@@ -34,17 +34,15 @@ TEST(ParallelForEach, UsesSeveralThreadsAtATime) {
 
 TEST(ParallelForEach, ThrowsTheFirstErrorAgainAndStops) {
   for (const int workers : {1, 4}) {
-    std::atomic<int> runs = 0;
     try {
-      parallel_for_each(1'000'000, workers, [&](int64_t i) {
-        ++runs;
+      // So many that the end would not be seen.
+      parallel_for_each(int64_t{1} << 60, workers, [&](int64_t i) {
         if (i == 10) throw std::runtime_error("ten");
       });
       FAIL();
     } catch (const std::runtime_error& error) {
       EXPECT_STREQ(error.what(), "ten");
     }
-    EXPECT_LT(runs, 1'000'000);
   }
 }
 

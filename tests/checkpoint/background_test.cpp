@@ -87,9 +87,8 @@ class FailingSave : public ::testing::Test {
 };
 
 TEST_F(FailingSave, IsToldByTheNextCheckAndLeavesTheOlderCheckpoint) {
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   std::string text = "(no error)";
-  while (text == "(no error)" && std::chrono::steady_clock::now() < patience) {
+  while (text == "(no error)") {  // or the test's time runs out
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     text = error_text([&] { saves_.check(); });
   }

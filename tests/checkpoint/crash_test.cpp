@@ -129,7 +129,7 @@ int64_t save_together_until_killed(const fs::path& folder, int64_t first, int64_
     const bool doomed = kill.rank == ranks || kill.rank == rank;
     if (doomed) ::kill(processes[static_cast<size_t>(rank)], SIGKILL);
   }
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::minutes(3);
   for (const pid_t process : processes) {
     int status = 0;
     while (::waitpid(process, &status, WNOHANG) == 0) {

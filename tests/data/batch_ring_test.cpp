@@ -127,7 +127,10 @@ TEST(BatchRing, MeasuresHowLongItWaited) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     return RowReport{};
   });
-  EXPECT_GE(ring.next().batch.wait_seconds, 0.001);
+  // A batch may have been ready before this thread got its turn to ask for it: not all of them are.
+  double waited = 0;
+  for (int n = 0; n < 200 && waited < 0.001; ++n) waited = ring.next().batch.wait_seconds;
+  EXPECT_GE(waited, 0.001);
 }
 
 TEST(Batch, CopiesToADevice) {

@@ -24,9 +24,10 @@ constexpr int64_t kRows = 4;  // of a rank
 
 c10::intrusive_ptr<c10d::ProcessGroup> make_group(const c10::intrusive_ptr<c10d::Store>& store,
                                                   int rank, int ranks) {
-  const auto backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
-      store, rank, ranks,
-      c10d::ProcessGroupGloo::Options::create_default(std::chrono::seconds(60)));
+  auto options = c10d::ProcessGroupGloo::Options::create(std::chrono::minutes(4));
+  options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
+  const auto backend =
+      c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, ranks, std::move(options));
   auto group = c10::make_intrusive<c10d::ProcessGroup>(store, rank, ranks);
   group->setBackend(at::kCPU, c10d::ProcessGroup::BackendType::GLOO, backend);
   group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
