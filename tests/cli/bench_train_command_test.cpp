@@ -18,8 +18,8 @@ const std::string kBench = "praxino bench train " + kSource +
                            "--warm-up 1 ";
 
 TEST(BenchTrainCommand, PrintsATableAndKeepsTheFigures) {
-  const CommandResult result =
-      run_command("cd $(mktemp -d) && " + kBench + "--json figures.json && cat figures.json && ls");
+  const CommandResult result = run_command("cd \"$(mktemp -d)\" && " + kBench +
+                                           "--json figures.json && cat figures.json && ls");
   EXPECT_EQ(result.exit_code, 0) << result.err;
   for (const char* word : {"step ", "tokens/s", "MFU", "measured in this process", "loader",
                            "memory", "\"step_seconds\": "}) {
@@ -29,7 +29,7 @@ TEST(BenchTrainCommand, PrintsATableAndKeepsTheFigures) {
 }
 
 TEST(BenchTrainCommand, MeasuresRanksThatItStarts) {
-  const CommandResult result = run_command("cd $(mktemp -d) && " + kBench +
+  const CommandResult result = run_command("cd \"$(mktemp -d)\" && " + kBench +
                                            "--ranks 2 --compare --json figures.json && "
                                            "cat figures.json && ls");
   EXPECT_EQ(result.exit_code, 0) << result.err;

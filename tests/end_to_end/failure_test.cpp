@@ -80,7 +80,7 @@ TEST_F(Failure, AnEvaluationThatWasGivenUpIsMadeAtTheNextStart) {
   endless.insert(endless.end(),
                  {"eval.clips=64", "eval.horizon=60", "objective.sampler_steps=1000"});
   Process process(train(run_file_, endless), folder_.path() / "log");
-  ASSERT_TRUE(wait_for_step(directory_, 6)) << process.log();
+  ASSERT_TRUE(wait_for_checkpoint(directory_, 6)) << process.log();
   std::this_thread::sleep_for(std::chrono::seconds(1));
   process.signal(SIGKILL);
   process.wait();

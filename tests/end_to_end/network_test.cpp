@@ -34,8 +34,8 @@ class Cable {
         "ip netns exec {0}{1} env GLOO_SOCKET_IFNAME={0}c{1} MASTER_ADDR=10.213.7.1 "
         "MASTER_PORT=29512 WORLD_SIZE=2 LOCAL_WORLD_SIZE=1 RANK={1} LOCAL_RANK=0",
         name_, number);
-    const std::string command = fmt::format("{} {} {} > {} 2>&1", place, PRAXINO_BINARY,
-                                            fmt::join(arguments, " "), log.string());
+    const std::string command = fmt::format("{} '{}' '{}' > '{}' 2>&1", place, PRAXINO_BINARY,
+                                            fmt::join(arguments, "' '"), log.string());
     return WEXITSTATUS(std::system(command.c_str()));
   }
 
@@ -65,7 +65,7 @@ TEST(Network, ACutCableEndsBothAndNothingIsWrongAfterwards) {
   const auto arguments = [&](const char* name) {
     return train(run_file,
                  {fmt::format("run.name={}", name), "data.batch=4", "optim.kind=adamw",
-                  "optim.lr=0.001", "run.steps=60", "checkpoint.every=1", "parallel.timeout=3"});
+                  "optim.lr=0.001", "run.steps=60", "checkpoint.every=1", "parallel.timeout=10"});
   };
   /// Both ranks; `meanwhile` runs beside them.
   const auto run = [&](const char* name, const std::function<void()>& meanwhile) {

@@ -1,5 +1,7 @@
 // Several processes: `praxino train --ranks N`, and ranks started as torchrun would.
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <cstdlib>
 #include <set>
@@ -178,7 +180,7 @@ TEST_F(RanksTraining, TheirCheckpointIsEvaluatedByOneProcess) {
 
 // Every step is saved: the thread that saves waits for the hung rank, too.
 TEST_F(RanksTraining, AHungRankIsNamedAndAllStartAgain) {
-  Process process(command(2, "hung", {"parallel.timeout=3", "checkpoint.every=1"}),
+  Process process(command(2, "hung", {"parallel.timeout=10", "checkpoint.every=1"}),
                   folder_.path() / "hung.log");
   ASSERT_TRUE(wait_for_step(folder_.path() / "runs/hung", 9)) << process.log();
   kill(process.children().at(1), SIGSTOP);
@@ -220,13 +222,26 @@ TEST_F(RanksTraining, ASignalToOneRankStopsAllAfterACheckpoint) {
   EXPECT_NE(process.log().find("stopped by a signal at step"), std::string::npos) << process.log();
 }
 
+/// A port that nobody listens on now, below those that the system hands out by itself.
+int free_port() {
+  for (int port = 10'000 + getpid() % 20'000;; ++port) {
+    sockaddr_in place{};
+    place.sin_family = AF_INET;
+    place.sin_port = htons(static_cast<uint16_t>(port));
+    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int taken = ::bind(socket, reinterpret_cast<const sockaddr*>(&place), sizeof place);
+    ::close(socket);
+    if (taken == 0) return port;
+  }
+}
+
 TEST_F(RanksTraining, AnotherConfigurationIsRefusedWithItsDifference) {
   const std::string place = "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=" +
-                            std::to_string(20000 + getpid() % 20000);
+                            std::to_string(free_port());
   const auto shell = [&](int rank, const char* more) {
-    return fmt::format("env {} RANK={} LOCAL_RANK={} {} train {} run.name=mixed {} > {}/{} 2>&1",
-                       place, rank, rank, PRAXINO_BINARY, run_file_.string(), more,
-                       folder_.path().string(), rank);
+    return fmt::format(
+        "env {} RANK={} LOCAL_RANK={} '{}' train '{}' run.name=mixed {} > '{}/{}' 2>&1", place,
+        rank, rank, PRAXINO_BINARY, run_file_.string(), more, folder_.path().string(), rank);
   };
   int second = 0;
   {

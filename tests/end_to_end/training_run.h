@@ -98,10 +98,10 @@ inline std::vector<std::string> train(const fs::path& run_file, const Overrides&
   return arguments;
 }
 
-/// False after two minutes.
+/// False after five minutes.
 template <class Condition>
 bool wait_until(const Condition& holds) {
-  for (int i = 0; i < 12000; ++i) {
+  for (int i = 0; i < 30000; ++i) {
     if (holds()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
