@@ -15,6 +15,7 @@
 
 #include "parallel/group.h"
 #include "praxino/base/error.h"
+#include "praxino/parallel/buckets.h"
 
 namespace praxino {
 
@@ -104,12 +105,32 @@ struct About {
   const at::Tensor& values;
   int64_t peer = -1;  // in the group
   bool message = false;
+  int passes = 1;     // around a ring, where nobody is behind the group
+  bool sums = false;  // on its way
 };
+
+/// Gloo gathers equal lengths alone, and has no reduce-scatter: LibTorch's sums all of the tensor
+/// on every rank, which is twice the traffic of an exchange with sums on the spot.
+bool runs_over_gloo(const Group& group, const at::Tensor& values) {
+  return group.planned ? group.over_gloo : values.is_cpu();
+}
+
+std::vector<at::Tensor> segments_of(const at::Tensor& flat, const std::vector<int64_t>& begins) {
+  std::vector<at::Tensor> segments;
+  for (size_t r = 1; r < begins.size(); ++r) {
+    segments.push_back(flat.narrow(0, begins[r - 1], begins[r] - begins[r - 1]));
+  }
+  return segments;
+}
 
 /// Starts a collective; `call` hands the backend its tensors, `finish` ends the wait for it.
 template <class Call>
 Pending start(const std::shared_ptr<Group>& group, const About& about, const Call& call,
               std::function<void()> finish = {}) {
+  if (group->planned) {
+    group->plan(about.values, about.passes, about.sums);
+    return {};
+  }
   CollectiveRecord record = record_of(*group, about.kind, about.values, about.peer);
   record.message = about.message;
   record.number = about.message ? ++group->messages : ++group->calls;
@@ -146,25 +167,12 @@ PlannedBytes Communicator::planned_bytes() const { return group_->sent; }
 Pending Communicator::all_reduce(const at::Tensor& values, Reduce how) const {
   require(*group_, "all_reduce", values);
   if (size() == 1) return {};
-  if (group_->planned) return group_->plan(values, 2, true);
-  return start(group_, {.kind = "all_reduce", .values = values}, [&](c10d::Backend& backend) {
-    std::vector<at::Tensor> tensors = {values};
-    c10d::AllreduceOptions options;
-    options.reduceOp = reduce_op(how);
-    return backend.allreduce(tensors, options);
-  });
-}
-
-Pending Communicator::reduce(const at::Tensor& values, int64_t to) const {
-  require(*group_, "reduce", values);
-  if (size() == 1) return {};
-  if (group_->planned) return group_->plan(values, 1, true);
-  return start(group_, {.kind = "reduce to", .values = values, .peer = to},
+  return start(group_, {.kind = "all_reduce", .values = values, .passes = 2, .sums = true},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};
-                 c10d::ReduceOptions options;
-                 options.rootRank = to;
-                 return backend.reduce(tensors, options);
+                 c10d::AllreduceOptions options;
+                 options.reduceOp = reduce_op(how);
+                 return backend.allreduce(tensors, options);
                });
 }
 
@@ -177,22 +185,17 @@ Pending Communicator::reduce_scatter(const at::Tensor& out, const at::Tensor& in
     out.view(-1).copy_(in.view(-1));
     return {};
   }
-  if (group_->planned) {
-    if (group_->over_gloo) at::empty_like(in);  // the pieces below
-    return group_->plan(in, 1, true);
-  }
-  if (in.is_cpu()) {
-    // Gloo has none, and LibTorch's sums all of `in` on every rank: twice the traffic.
+  const About about{.kind = "reduce_scatter", .values = in, .sums = true};
+  if (runs_over_gloo(*group_, in)) {
     at::Tensor pieces = at::empty_like(in).view(-1);
     const auto exchange = [&](c10d::Backend& backend) {
       at::Tensor from = in.view(-1);
       std::vector<int64_t> equal;
       return backend.alltoall_base(pieces, from, equal, equal);
     };
-    return start(group_, {.kind = "reduce_scatter", .values = in}, exchange,
-                 [out, pieces] { sum_pieces(out, pieces); });
+    return start(group_, about, exchange, [out, pieces] { sum_pieces(out, pieces); });
   }
-  return start(group_, {.kind = "reduce_scatter", .values = in}, [&](c10d::Backend& backend) {
+  return start(group_, about, [&](c10d::Backend& backend) {
     at::Tensor to = out.view(-1), from = in.view(-1);
     return backend._reduce_scatter_base(to, from);
   });
@@ -207,11 +210,73 @@ Pending Communicator::all_gather(const at::Tensor& out, const at::Tensor& in) co
     if (out.const_data_ptr() != in.const_data_ptr()) out.view(-1).copy_(in.view(-1));
     return {};
   }
-  if (group_->planned) return group_->plan(out, 1, false);
-  return start(group_, {.kind = "all_gather", .values = in}, [&](c10d::Backend& backend) {
+  return start(group_, {.kind = "all_gather", .values = out}, [&](c10d::Backend& backend) {
     at::Tensor to = out.view(-1), from = in.view(-1);
     return backend._allgather_base(to, from);
   });
+}
+
+std::vector<Pending> Communicator::reduce_segments(const at::Tensor& flat,
+                                                   const std::vector<int64_t>& begins) const {
+  require(*group_, "reduce_segments", flat);
+  std::vector<Pending> pending;
+  if (size() == 1 || flat.numel() == 0) return pending;
+  const std::vector<at::Tensor> segments = segments_of(flat, begins);
+  const at::Tensor& own = segments[static_cast<size_t>(rank())];
+  if (has_equal_segments(begins)) {
+    pending.push_back(reduce_scatter(own, flat));
+    return pending;
+  }
+  if (runs_over_gloo(*group_, flat)) {
+    for (size_t r = 0; r < segments.size(); ++r) {
+      if (segments[r].numel() == 0) continue;
+      const auto to = static_cast<int>(r);
+      const auto reduce = [&](c10d::Backend& backend) {
+        std::vector<at::Tensor> tensors = {segments[r]};
+        c10d::ReduceOptions options;
+        options.rootRank = to;
+        return backend.reduce(tensors, options);
+      };
+      pending.push_back(start(
+          group_, {.kind = "reduce to", .values = segments[r], .peer = to, .sums = true}, reduce));
+    }
+    return pending;
+  }
+  // One reduction to each owner, in one launch.
+  pending.push_back(start(group_, {.kind = "reduce_segments", .values = flat, .sums = true},
+                          [&](c10d::Backend& backend) {
+                            std::vector<at::Tensor> out = {own};
+                            std::vector<std::vector<at::Tensor>> in = {segments};
+                            return backend.reduce_scatter(out, in);
+                          }));
+  return pending;
+}
+
+std::vector<Pending> Communicator::gather_segments(const at::Tensor& flat,
+                                                   const std::vector<int64_t>& begins) const {
+  require(*group_, "gather_segments", flat);
+  std::vector<Pending> pending;
+  if (size() == 1 || flat.numel() == 0) return pending;
+  const std::vector<at::Tensor> segments = segments_of(flat, begins);
+  if (has_equal_segments(begins)) {
+    pending.push_back(all_gather(flat, segments[static_cast<size_t>(rank())]));
+    return pending;
+  }
+  if (runs_over_gloo(*group_, flat)) {
+    for (size_t r = 0; r < segments.size(); ++r) {
+      if (segments[r].numel() > 0) {
+        pending.push_back(broadcast(segments[r], static_cast<int64_t>(r)));
+      }
+    }
+    return pending;
+  }
+  pending.push_back(
+      start(group_, {.kind = "gather_segments", .values = flat}, [&](c10d::Backend& backend) {
+        std::vector<std::vector<at::Tensor>> out = {segments};
+        std::vector<at::Tensor> in = {segments[static_cast<size_t>(rank())]};
+        return backend.allgather(out, in);
+      }));
+  return pending;
 }
 
 Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
@@ -222,7 +287,6 @@ Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
     out.copy_(in);
     return {};
   }
-  if (group_->planned) return group_->plan(in, 1, false);
   return start(group_, {.kind = "all_to_all", .values = in}, [&](c10d::Backend& backend) {
     at::Tensor to = out, from = in;
     return backend.alltoall_base(to, from, take, give);
@@ -232,7 +296,6 @@ Pending Communicator::all_to_all(const at::Tensor& out, const at::Tensor& in,
 Pending Communicator::broadcast(const at::Tensor& values, int64_t from) const {
   require(*group_, "broadcast", values);
   if (size() == 1) return {};
-  if (group_->planned) return group_->plan(values, 1, false);
   return start(group_, {.kind = "broadcast from", .values = values, .peer = from},
                [&](c10d::Backend& backend) {
                  std::vector<at::Tensor> tensors = {values};

@@ -19,10 +19,14 @@ namespace {
 struct Bucket {
   at::Tensor weights;           // float32, all segments
   at::Tensor gradients;         // all segments, of this rank's micro-batches
-  at::Tensor reduced;           // this rank's segment of the sum over ranks
   std::vector<size_t> members;  // parameters
   size_t missing = 0;           // gradients that have not come yet
-  Pending work;
+  std::vector<Pending> work;
+
+  void wait() {
+    for (Pending& pending : work) pending.wait();
+    work.clear();
+  }
 };
 
 BucketPlan plan_for(const std::vector<at::Tensor>& parameters, int64_t ranks,
@@ -47,7 +51,7 @@ struct DataParallel::State {
         options(opt),
         divisor(opt.divisor(group.size())),
         plan(plan_for(parameters, group.size(), opt)),
-        buckets(plan.segments.size()),
+        buckets(plan.begins.size()),
         ready(parameters.size()) {
     move_weights();
   }
@@ -64,7 +68,14 @@ struct DataParallel::State {
   Bucket& bucket_of(size_t parameter) {
     return buckets[static_cast<size_t>(plan.places[parameter].bucket)];
   }
-  int64_t segment_begin(size_t bucket) const { return plan.segments[bucket] * ranks.rank(); }
+  int64_t segment_begin(size_t bucket) const {
+    return plan.begins[bucket][static_cast<size_t>(ranks.rank())];
+  }
+  at::Tensor own_segment(const at::Tensor& flat, size_t bucket) const {
+    const int64_t begin = segment_begin(bucket);
+    return flat.narrow(0, begin,
+                       plan.begins[bucket][static_cast<size_t>(ranks.rank()) + 1] - begin);
+  }
 
   std::vector<at::Tensor> parameters;
   std::vector<at::Tensor> owned;
@@ -82,8 +93,7 @@ struct DataParallel::State {
 void DataParallel::State::move_weights() {
   const at::NoGradGuard no_grad;
   for (size_t b = 0; b < buckets.size(); ++b) {
-    buckets[b].weights =
-        at::zeros({plan.elements(static_cast<int64_t>(b))}, parameters.front().detach().options());
+    buckets[b].weights = at::zeros({plan.begins[b].back()}, parameters.front().detach().options());
   }
   owned.resize(parameters.size());
   for (size_t i = 0; i < parameters.size(); ++i) {
@@ -121,8 +131,7 @@ void DataParallel::State::launch_full_buckets() {
   while (launched < buckets.size()) {
     Bucket& bucket = buckets[launched];
     if (!bucket.gradients.defined() || bucket.missing > 0) return;
-    bucket.reduced = at::empty({plan.segments[launched]}, bucket.gradients.options());
-    bucket.work = ranks.reduce_scatter(bucket.reduced, bucket.gradients);
+    bucket.work = ranks.reduce_segments(bucket.gradients, plan.begins[launched]);
     ++launched;
   }
 }
@@ -182,15 +191,15 @@ void DataParallel::reduce_gradients() {
   s.launch_full_buckets();
   for (size_t b = 0; b < s.buckets.size(); ++b) {
     Bucket& bucket = s.buckets[b];
-    bucket.work.wait();
+    bucket.wait();
+    const at::Tensor reduced =
+        s.own_segment(bucket.gradients, b).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     bucket.gradients = at::Tensor();
-    const at::Tensor reduced = bucket.reduced.to(at::kFloat);
     for (const size_t i : bucket.members) {
       if (s.owned[i].defined() && s.owned[i].requires_grad()) {
         s.owned[i].mutable_grad() = s.part(reduced, i, s.segment_begin(b));
       }
     }
-    bucket.reduced = at::Tensor();
   }
   std::fill(s.ready.begin(), s.ready.end(), char{0});
   s.launched = 0;
@@ -202,14 +211,12 @@ void DataParallel::gather_weights() {
   const at::NoGradGuard no_grad;
   // The first used comes first: the buckets are in the order of gradients, which is the opposite.
   for (size_t b = s.buckets.size(); b-- > 0;) {
-    Bucket& bucket = s.buckets[b];
-    const at::Tensor own = bucket.weights.narrow(0, s.segment_begin(b), s.plan.segments[b]);
-    bucket.work = s.ranks.all_gather(bucket.weights, own);
+    s.buckets[b].work = s.ranks.gather_segments(s.buckets[b].weights, s.plan.begins[b]);
   }
 }
 
 void DataParallel::wait_for_weights() {
-  for (size_t b = state_->buckets.size(); b-- > 0;) state_->buckets[b].work.wait();
+  for (size_t b = state_->buckets.size(); b-- > 0;) state_->buckets[b].wait();
 }
 
 int64_t DataParallel::owned_bytes() const {

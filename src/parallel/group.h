@@ -41,11 +41,10 @@ struct Communicator::Group {
   int64_t size() const { return static_cast<int64_t>(members.size()); }
   /// A collective of a planned group: `passes` times around a ring with `whole`, the sum of what
   /// its ranks get.
-  Pending plan(const at::Tensor& whole, int passes, bool sums) {
+  void plan(const at::Tensor& whole, int passes, bool sums) {
     (sums ? sent.summed : sent.moved) += passes * static_cast<double>(whole.nbytes()) *
                                          static_cast<double>(size() - 1) /
                                          static_cast<double>(size());
-    return {};
   }
   /// Where a collective of the mesh has failed, its backends are left behind: their destructors
   /// would wait for what hangs.

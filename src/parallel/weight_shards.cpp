@@ -34,11 +34,9 @@ struct Unit {
   at::Tensor sum;  // float32: this rank's segment of the gradients of all micro-batches so far
 
   int64_t elements() const { return begins.back(); }
-  int64_t length(int64_t rank) const {
-    return begins[static_cast<size_t>(rank) + 1] - begins[static_cast<size_t>(rank)];
-  }
   at::Tensor segment(const at::Tensor& flat, int64_t rank) const {
-    return flat.narrow(0, begins[static_cast<size_t>(rank)], length(rank));
+    const int64_t begin = begins[static_cast<size_t>(rank)];
+    return flat.narrow(0, begin, begins[static_cast<size_t>(rank) + 1] - begin);
   }
 };
 
@@ -108,7 +106,7 @@ WeightShards::State::State(UnitParameters all, const Communicator& group,
         {.unit = unit, .elements = elements, .reserved = options.reserved_for(i, elements)});
     units[static_cast<size_t>(unit)].members.push_back(i);
   }
-  ShardPlan plan = plan_shards(sizes, count + 1, ranks.size());
+  BucketPlan plan = plan_shards(sizes, count + 1, ranks.size());
   places = std::move(plan.places);
   const at::NoGradGuard no_grad;
   absent = at::full({1}, std::numeric_limits<double>::quiet_NaN(),
@@ -149,14 +147,10 @@ void WeightShards::State::take_over(Unit& unit) {
   if (!unit.resident) drop(unit);
 }
 
-// Owners in their order, which is the same on every rank.
 void WeightShards::State::start(Unit& unit) {
   provide(unit);
   unit.segment(unit.whole, ranks.rank()).copy_(unit.own);
-  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
-    if (unit.length(rank) == 0) continue;
-    unit.bringing.push_back(ranks.broadcast(unit.segment(unit.whole, rank), rank));
-  }
+  unit.bringing = ranks.gather_segments(unit.whole, unit.begins);
 }
 
 void WeightShards::State::show(Unit& unit) {
@@ -195,10 +189,7 @@ void WeightShards::State::reduce(Unit& unit) {
     }
     parameter.mutable_grad() = at::Tensor();
   }
-  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
-    if (unit.length(rank) == 0) continue;
-    unit.reducing.push_back(ranks.reduce(unit.segment(unit.gradients, rank), rank));
-  }
+  unit.reducing = ranks.reduce_segments(unit.gradients, unit.begins);
 }
 
 void WeightShards::State::settle(Unit& unit) {

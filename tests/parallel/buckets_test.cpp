@@ -15,31 +15,45 @@ int64_t sum(const std::vector<int64_t>& values) {
 }
 
 /// No two parameters overlap, each lies in its owner's segment, and all begin aligned.
-void expect_sound(const BucketPlan& plan, const std::vector<int64_t>& sizes) {
+void expect_sound(const BucketPlan& plan, const std::vector<int64_t>& sizes, int64_t ranks) {
   ASSERT_EQ(plan.places.size(), sizes.size());
   std::vector<std::vector<char>> used;
-  for (size_t b = 0; b < plan.segments.size(); ++b) {
-    used.emplace_back(static_cast<size_t>(plan.elements(static_cast<int64_t>(b))));
+  for (const std::vector<int64_t>& begins : plan.begins) {
+    ASSERT_EQ(begins.size(), static_cast<size_t>(ranks) + 1);
+    EXPECT_EQ(begins.front(), 0);
+    EXPECT_TRUE(std::is_sorted(begins.begin(), begins.end()));
+    used.emplace_back(static_cast<size_t>(begins.back()));
   }
-  int64_t bucket = 0;
   for (size_t i = 0; i < sizes.size(); ++i) {
     const BucketPlace& place = plan.places[i];
-    ASSERT_GE(place.bucket, bucket) << "buckets are filled in order";
-    bucket = place.bucket;
-    const int64_t segment = plan.segments[static_cast<size_t>(bucket)];
+    const auto& begins = plan.begins[static_cast<size_t>(place.bucket)];
     EXPECT_EQ(place.offset % 16, 0);
-    EXPECT_GE(place.offset, place.rank * segment);
-    EXPECT_LE(place.offset + sizes[i], (place.rank + 1) * segment);
+    EXPECT_GE(place.offset, begins[static_cast<size_t>(place.rank)]);
+    EXPECT_LE(place.offset + sizes[i], begins[static_cast<size_t>(place.rank) + 1]);
     for (int64_t e = place.offset; e < place.offset + sizes[i]; ++e) {
-      char& taken = used[static_cast<size_t>(bucket)][static_cast<size_t>(e)];
-      ASSERT_EQ(taken, 0) << "element " << e << " of bucket " << bucket;
+      char& taken = used[static_cast<size_t>(place.bucket)][static_cast<size_t>(e)];
+      ASSERT_EQ(taken, 0) << "element " << e << " of bucket " << place.bucket;
       taken = 1;
     }
   }
 }
 
-std::vector<int64_t> kept_by_rank(const BucketPlan& plan, const std::vector<int64_t>& sizes) {
-  std::vector<int64_t> kept(static_cast<size_t>(plan.ranks));
+/// Elements of all parameters with what aligns each.
+int64_t aligned_sum(const std::vector<int64_t>& sizes) {
+  int64_t all = 0;
+  for (const int64_t size : sizes) all += (size + 15) / 16 * 16;
+  return all;
+}
+
+int64_t held(const BucketPlan& plan) {
+  int64_t all = 0;
+  for (const std::vector<int64_t>& begins : plan.begins) all += begins.back();
+  return all;
+}
+
+std::vector<int64_t> kept_by_rank(const BucketPlan& plan, const std::vector<int64_t>& sizes,
+                                  int64_t ranks) {
+  std::vector<int64_t> kept(static_cast<size_t>(ranks));
   for (size_t i = 0; i < sizes.size(); ++i) {
     kept[static_cast<size_t>(plan.places[i].rank)] += sizes[i];
   }
@@ -53,7 +67,14 @@ TEST(Buckets, HoldWholeParametersOnceForAnySizesAndRanks) {
     for (int64_t n = 1 + random.integer(40); n > 0; --n) sizes.push_back(1 + random.integer(700));
     for (const int64_t ranks : {1, 2, 3, 4, 7}) {
       for (const int64_t wanted : {int64_t{1}, int64_t{500}, int64_t{100000}}) {
-        expect_sound(plan_buckets(sizes, ranks, wanted), sizes);
+        const BucketPlan plan = plan_buckets(sizes, ranks, wanted);
+        expect_sound(plan, sizes, ranks);
+        int64_t bucket = 0;
+        for (const BucketPlace& place : plan.places) {
+          ASSERT_GE(place.bucket, bucket) << "buckets are filled in order";
+          bucket = place.bucket;
+        }
+        EXPECT_LE(held(plan), aligned_sum(sizes) * 8 / 7 + 16 * ranks);
       }
     }
   }
@@ -71,12 +92,11 @@ TEST(Buckets, ShareATransformerEvenly) {
   for (const int64_t ranks : {2, 4}) {
     for (const int64_t wanted : {int64_t{1} << 17, int64_t{1} << 23}) {
       const BucketPlan plan = plan_buckets(sizes, ranks, wanted);
-      const std::vector<int64_t> kept = kept_by_rank(plan, sizes);
+      const std::vector<int64_t> kept = kept_by_rank(plan, sizes, ranks);
       const double most = static_cast<double>(*std::max_element(kept.begin(), kept.end()));
-      EXPECT_LE(most / static_cast<double>(sum(sizes)), 1.08 / static_cast<double>(ranks))
+      EXPECT_LE(most / static_cast<double>(sum(sizes)), 1.125 / static_cast<double>(ranks))
           << ranks << " ranks, buckets of " << wanted;
-      EXPECT_LE(static_cast<double>(sum(plan.segments) * ranks),
-                1.2 * static_cast<double>(sum(sizes)));
+      EXPECT_LE(static_cast<double>(held(plan)), 1.15 * static_cast<double>(sum(sizes)));
     }
   }
 }
@@ -84,44 +104,45 @@ TEST(Buckets, ShareATransformerEvenly) {
 TEST(Buckets, OfTheWantedSizeWhereTheyCanBeBalanced) {
   const std::vector<int64_t> sizes(64, 1024);
   const BucketPlan plan = plan_buckets(sizes, 4, 8 * 1024);
-  EXPECT_EQ(plan.segments, std::vector<int64_t>(8, 2048));
+  EXPECT_EQ(plan.begins, std::vector(8, std::vector<int64_t>{0, 2048, 4096, 6144, 8192}));
+}
+
+/// 32 blocks of six matrices over 64 ranks: a bucket has fewer matrices than there are ranks.
+TEST(Buckets, OfFewerMatricesThanRanksHaveNoPadding) {
+  constexpr int64_t kRanks = 64, kSquare = 32 * 32, kWanted = 8 * kSquare;
+  std::vector<int64_t> sizes;
+  for (int block = 0; block < 32; ++block) {
+    for (const int64_t squares : {3, 1, 6, 6, 3, 3}) sizes.push_back(squares * kSquare);
+  }
+  const BucketPlan plan = plan_buckets(sizes, kRanks, kWanted);
+  expect_sound(plan, sizes, kRanks);
+  EXPECT_EQ(held(plan), sum(sizes));
+  for (const std::vector<int64_t>& begins : plan.begins) {
+    EXPECT_FALSE(has_equal_segments(begins));
+    EXPECT_LE(begins.back(), 3 * kWanted) << "gradients travel while backward goes on";
+  }
+  const std::vector<int64_t> kept = kept_by_rank(plan, sizes, kRanks);
+  const auto most = static_cast<double>(*std::ranges::max_element(kept));
+  EXPECT_LE(most / static_cast<double>(sum(sizes)), 1.1 / static_cast<double>(kRanks));
 }
 
 TEST(Buckets, ShardsHoldWholeParametersOnceWithoutPadding) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     Random random(seed);
     const int64_t units = 1 + random.integer(5);
-    std::vector<ShardedSize> sizes;
+    std::vector<ShardedSize> shards;
+    std::vector<int64_t> sizes;
     for (int64_t n = 1 + random.integer(40); n > 0; --n) {
-      const int64_t elements = 1 + random.integer(700);
-      sizes.push_back({.unit = random.integer(units), .elements = elements, .reserved = elements});
+      sizes.push_back(1 + random.integer(700));
+      shards.push_back(
+          {.unit = random.integer(units), .elements = sizes.back(), .reserved = sizes.back()});
     }
     for (const int64_t ranks : {1, 2, 3, 7}) {
-      const ShardPlan plan = plan_shards(sizes, units, ranks);
+      const BucketPlan plan = plan_shards(shards, units, ranks);
       ASSERT_EQ(plan.begins.size(), static_cast<size_t>(units));
-      std::vector<std::vector<char>> used;
-      int64_t held = 0, reserved = 0;
-      for (const std::vector<int64_t>& begins : plan.begins) {
-        ASSERT_EQ(begins.size(), static_cast<size_t>(ranks) + 1);
-        EXPECT_TRUE(std::is_sorted(begins.begin(), begins.end()));
-        used.emplace_back(static_cast<size_t>(begins.back()));
-        held += begins.back();
-      }
-      for (size_t i = 0; i < sizes.size(); ++i) {
-        const BucketPlace& place = plan.places[i];
-        ASSERT_EQ(place.bucket, sizes[i].unit);
-        const auto& begins = plan.begins[static_cast<size_t>(place.bucket)];
-        EXPECT_EQ(place.offset % 16, 0);
-        EXPECT_GE(place.offset, begins[static_cast<size_t>(place.rank)]);
-        EXPECT_LE(place.offset + sizes[i].elements, begins[static_cast<size_t>(place.rank) + 1]);
-        for (int64_t e = place.offset; e < place.offset + sizes[i].elements; ++e) {
-          char& taken = used[static_cast<size_t>(place.bucket)][static_cast<size_t>(e)];
-          ASSERT_EQ(taken, 0) << "element " << e << " of unit " << place.bucket;
-          taken = 1;
-        }
-        reserved += (sizes[i].elements + 15) / 16 * 16;
-      }
-      EXPECT_EQ(held, reserved) << "nothing but what aligns each parameter";
+      expect_sound(plan, sizes, ranks);
+      for (size_t i = 0; i < sizes.size(); ++i) EXPECT_EQ(plan.places[i].bucket, shards[i].unit);
+      EXPECT_EQ(held(plan), aligned_sum(sizes)) << "nothing but what aligns each parameter";
     }
   }
 }
@@ -140,7 +161,7 @@ TEST(Buckets, ShardsOfATransformerAreEven) {
     }
   }
   for (const int64_t ranks : {2, 4, 8, 16}) {
-    const ShardPlan plan = plan_shards(sizes, kBlocks, ranks);
+    const BucketPlan plan = plan_shards(sizes, kBlocks, ranks);
     std::vector<int64_t> kept(static_cast<size_t>(ranks));
     for (size_t i = 0; i < sizes.size(); ++i) {
       kept[static_cast<size_t>(plan.places[i].rank)] += sizes[i].elements;

@@ -54,15 +54,36 @@ TEST_P(Collectives, ReduceScatterGivesEachRankItsSliceOfTheSum) {
   });
 }
 
-TEST_P(Collectives, ReduceGivesOneRankTheSum) {
-  on_ranks(ranks(), [&](const Communicator& group) {
-    for (int64_t to = 0; to < ranks(); ++to) {
-      const at::Tensor values = at::full({5}, static_cast<double>(group.rank() + 1), type());
-      group.reduce(values, to).wait();
-      if (group.rank() != to) continue;
-      EXPECT_EQ(number(values, 4), static_cast<double>(ranks() * (ranks() + 1) / 2));
-    }
-  });
+/// Equal segments, unequal ones, and such where all but the last rank have nothing.
+std::vector<std::vector<int64_t>> kinds_of_segments(int64_t ranks) {
+  std::vector<int64_t> equal = {0}, unequal = {0}, last(static_cast<size_t>(ranks), 0);
+  for (int64_t r = 0; r < ranks; ++r) {
+    equal.push_back(equal.back() + 3);
+    unequal.push_back(unequal.back() + 2 * r + (r == 1 ? 5 : 0));
+  }
+  last.push_back(4);
+  return {equal, unequal, last, std::vector<int64_t>(static_cast<size_t>(ranks) + 1, 0)};
+}
+
+TEST_P(Collectives, SegmentsOfAnyLengthAreReducedToTheirOwnersAndGathered) {
+  for (const std::vector<int64_t>& begins : kinds_of_segments(ranks())) {
+    on_ranks(ranks(), [&](const Communicator& group) {
+      const at::Tensor flat = at::arange(begins.back(), type()).mul_(group.rank() + 1);
+      for (Pending& pending : group.reduce_segments(flat, begins)) pending.wait();
+      const auto own = static_cast<size_t>(group.rank());
+      const auto factor = static_cast<double>(ranks() * (ranks() + 1) / 2);
+      for (int64_t i = begins[own]; i < begins[own + 1]; ++i) {
+        EXPECT_EQ(number(flat, i), factor * static_cast<double>(i));
+      }
+      for (int64_t i = 0; i < begins.back(); ++i) {
+        if (i < begins[own] || i >= begins[own + 1]) flat[i] = std::nan("");
+      }
+      for (Pending& pending : group.gather_segments(flat, begins)) pending.wait();
+      for (int64_t i = 0; i < begins.back(); ++i) {
+        EXPECT_EQ(number(flat, i), factor * static_cast<double>(i));
+      }
+    });
+  }
 }
 
 TEST_P(Collectives, AllGatherBringsTheSlicesTogetherInPlace) {

@@ -189,6 +189,12 @@ TEST(Mesh, JoinsGpusOverNccl) {
         const at::Tensor all = at::full({6}, std::nan(""), floats.dtype(type));
         mesh->data().all_gather(all, slice).wait();
         EXPECT_EQ(all.sum().item<double>(), 18);
+        const std::vector<int64_t> begins = {0, 1, 6};
+        const at::Tensor flat = at::full({6}, static_cast<double>(rank + 1), floats.dtype(type));
+        for (Pending& pending : mesh->data().reduce_segments(flat, begins)) pending.wait();
+        flat.narrow(0, rank == 0 ? 1 : 0, rank == 0 ? 5 : 1).fill_(std::nan(""));
+        for (Pending& pending : mesh->data().gather_segments(flat, begins)) pending.wait();
+        EXPECT_EQ(flat.sum().item<double>(), 18);
       }
     });
   }

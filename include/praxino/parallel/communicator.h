@@ -62,13 +62,17 @@ class Communicator {
 
   /// Element by element over all ranks, in place: the same bits on every rank.
   Pending all_reduce(const at::Tensor& values, Reduce how = Reduce::kSum) const;
-  /// Rank `to` receives the sum over all ranks, in place; the others' values are undefined after
-  /// it.
-  Pending reduce(const at::Tensor& values, int64_t to) const;
   /// out = this rank's slice of the sum of `in`. REQUIRES: in has size() times out's elements.
   Pending reduce_scatter(const at::Tensor& out, const at::Tensor& in) const;
   /// out = `in` of rank 0, rank 1, ... one after the other; `in` may be this rank's slice of `out`.
   Pending all_gather(const at::Tensor& out, const at::Tensor& in) const;
+  /// Like reduce_scatter() and all_gather(), in place, where each rank has a segment of its own
+  /// length of `flat`: rank r's ends where the next begins, `begins` names the end besides. A rank
+  /// may have nothing. Of what reduce_segments() leaves, only this rank's segment is defined.
+  std::vector<Pending> reduce_segments(const at::Tensor& flat,
+                                       const std::vector<int64_t>& begins) const;
+  std::vector<Pending> gather_segments(const at::Tensor& flat,
+                                       const std::vector<int64_t>& begins) const;
   /// Cuts the first dim of `in` into pieces of `give` rows for rank 0, 1, ... and receives `take`
   /// rows from each into `out`. Empty counts: equal pieces.
   Pending all_to_all(const at::Tensor& out, const at::Tensor& in, std::vector<int64_t> take = {},
