@@ -60,8 +60,9 @@ struct Loader::State {
         RingOptions{.shape = shape,
                     .ahead = data.ahead,
                     .workers = data.workers,
-                    .first_sample = position.next_sample + options.share.number * rows,
-                    .stride = data.batch},
+                    .first_sample = position.next_sample + options.share.turn * data.batch +
+                                    options.share.number * rows,
+                    .stride = data.batch * options.share.turns},
         [this](int64_t worker, const BatchRow& row, const std::stop_token& stop) {
           return fill(worker, row, stop);
         });
@@ -116,13 +117,14 @@ struct Loader::State {
   }
 
   bool too_many(int64_t failed, int64_t good) const {
-    const auto tried = static_cast<double>(good / options.share.of + failed);
+    const auto tried =
+        static_cast<double>(good / (options.share.of * options.share.turns) + failed);
     return failed > kFewFailures && static_cast<double>(failed) > options.data.max_bad * tried;
   }
 
   Batch next() {
     BatchRing::Filled filled = ring->next();
-    position.next_sample += options.data.batch;
+    position.next_sample += options.data.batch * options.share.turns;
     position.failed_clips += filled.report.failed;
     if (too_many(position.failed_clips, position.next_sample)) {
       fail(

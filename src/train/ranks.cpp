@@ -43,10 +43,6 @@ ModelRanks Ranks::model_ranks() const {
   return {.tensor = mesh_->tensor(), .context = mesh_->context()};
 }
 
-bool Ranks::leads() const {
-  return !several() || (mesh_->place().tensor == 0 && mesh_->place().context == 0);
-}
-
 void Ranks::require_equal(const std::string& what, const std::string& text) const {
   if (!several()) return;
   const std::vector<std::string> all = mesh_->world().all_gather_text(text);

@@ -39,8 +39,6 @@ class Ranks {
   const Mesh& mesh() const { return *mesh_; }  // REQUIRES: there is one
   /// Those that share one model: this rank's data coordinate.
   ModelRanks model_ranks() const;
-  /// Whether this rank is the first of those that share its clips: what is counted once for them.
-  bool leads() const;
 
   /// Throws praxino::Error on every rank, with a line of both texts that differs, where a rank's
   /// text is not that of rank 0.

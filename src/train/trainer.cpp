@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "batch_feed.h"
 #include "device_scalars.h"
 #include "learning_step.h"
 #include "praxino/base/error.h"
@@ -44,7 +45,7 @@ struct Trainer::State {
   void open_directory(bool fresh);
   void open_store();
   bool resume();
-  void make_loader(const LoaderState& start);
+  void make_feed(const LoaderState& start);
   double progress();
   std::string time_left() const {
     return fmt::format("  {} left",
@@ -90,7 +91,7 @@ struct Trainer::State {
   std::unique_ptr<Ema> ema;
   std::unique_ptr<StepWatch> watch;  // of several ranks
   std::unique_ptr<LearningStep> learning;
-  std::unique_ptr<Loader> loader;
+  std::unique_ptr<BatchFeed> feed;
   std::optional<RunLock> lock;
   std::unique_ptr<CheckpointStore> store;
   std::unique_ptr<BackgroundSaves> saves;
@@ -153,7 +154,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   learning = std::make_unique<LearningStep>(config, world, *optimizer, sharded.get(), watch.get());
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
-  make_loader(counters.loader);
+  make_feed(counters.loader);
   ranks.on_first([&] {
     report = std::make_unique<Report>(directory, config, counters.step);
     report->describe(world, *dataset, split, resumed ? counters.step : -1);
@@ -225,7 +226,7 @@ bool Trainer::State::resume() {
   return true;
 }
 
-void Trainer::State::make_loader(const LoaderState& start) {
+void Trainer::State::make_feed(const LoaderState& start) {
   ClipSpace clips(*dataset, split.train, config.data.clip_frames, dataset->fps(config.data));
   const LoaderOptions options{.data = config.data,
                               .seed = static_cast<uint64_t>(config.run.seed),
@@ -233,7 +234,8 @@ void Trainer::State::make_loader(const LoaderState& start) {
                               .share = {ranks.data_rank(), ranks.data_ranks()}};
   LoaderState own = start;
   if (!ranks.first()) own.failed_clips = 0;  // those of all clips are added up again
-  loader = std::make_unique<Loader>(dataset, std::move(clips), options, own);
+  feed = std::make_unique<BatchFeed>(dataset, std::move(clips), options, own, ranks.model_ranks(),
+                                     world.device);
 }
 
 double Trainer::State::progress() {
@@ -249,7 +251,7 @@ void Trainer::State::save() {
   if (saved_step == counters.step && saved_evaluation) return;
   RunCounters now = counters;
   now.elapsed_seconds = elapsed();
-  now.loader.failed_clips = ranks.sum_in_training(ranks.leads() ? now.loader.failed_clips : 0);
+  now.loader.failed_clips = ranks.sum_in_training(now.loader.failed_clips);
   if (report) report->sync();
   finish_saves();
   saves->begin(capture_state(parts(), now, ranks.first()));
@@ -316,9 +318,9 @@ void Trainer::State::take(const ArrivedScalars& arrived) {
   }
 }
 
-// A batch of the loader, as the model is to learn from it.
+// The next batch, as the model is to learn from it.
 TrainingPart Trainer::State::next_part() {
-  const Batch batch = loader->next().to(world.device);
+  const Batch batch = feed->next();
   wait_seconds += batch.wait_seconds;
   return prepare_micro_batch(world, batch);
 }
@@ -419,7 +421,7 @@ const std::filesystem::path& Trainer::directory() const { return state_->directo
 
 StepStats Trainer::step() {
   State& s = *state_;
-  const int64_t first_sample = s.loader->state().next_sample;
+  const int64_t first_sample = s.feed->state().next_sample;
   const double loader_wait = std::exchange(s.wait_seconds, 0);  // of the step before
   s.ranks.step_begins(s.counters.step + 1);
   if (s.ranks.several()) {
@@ -433,7 +435,7 @@ StepStats Trainer::step() {
       [&] { return s.next_part(); },
       [&] { return schedule_factor(s.config.optim, s.counters.step, s.progress()); });
   ++s.counters.step;
-  s.counters.loader = s.loader->state();
+  s.counters.loader = s.feed->state();
   std::vector<int64_t>& samples = s.samples_of_step[s.counters.step];
   samples.resize(static_cast<size_t>(s.counters.loader.next_sample - first_sample));
   std::iota(samples.begin(), samples.end(), first_sample);

@@ -157,6 +157,19 @@ TEST_F(Loading, SharesTheRowsOfTheSameBatches) {
   }
 }
 
+TEST_F(Loading, TakesItsTurnsOfTheSameBatches) {
+  const auto whole = loader(options());
+  const std::vector<std::string> all = hashes_of(*whole, 12);
+  for (int64_t turn = 0; turn < 3; ++turn) {
+    LoaderOptions part = options();
+    part.share = {.turn = turn, .turns = 3};
+    const auto own = loader(part);
+    const std::vector<std::string> some = hashes_of(*own, 4);
+    for (size_t n = 0; n < 4; ++n) EXPECT_EQ(some[n], all[3 * n + static_cast<size_t>(turn)]);
+    EXPECT_EQ(own->state().next_sample, whole->state().next_sample);
+  }
+}
+
 TEST_F(Loading, RefusesABatchThatCannotBeShared) {
   LoaderOptions part = options();
   part.share = {.number = 0, .of = 2};

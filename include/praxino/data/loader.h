@@ -17,15 +17,19 @@ namespace praxino {
 
 /// Where the loader stands: all that a checkpoint keeps of it.
 struct LoaderState {
-  int64_t next_sample = 0;   // the global number of the first sample not yet handed out
+  /// The global number of the first sample not yet handed out; with turns, of a round of them.
+  int64_t next_sample = 0;
   int64_t failed_clips = 0;  // clips replaced so far, in this process's share
 };
 
-/// Which part of every batch this process decodes: the rows are cut into `of` equal pieces, of
-/// which it takes number `number`. The batches are the same ones for any number of pieces.
+/// Which part of the batches this process decodes: the rows are cut into `of` equal pieces, of
+/// which it takes number `number`; and of every `turns` batches it takes the one after `turn`
+/// others. The batches are the same ones for any number of pieces and turns.
 struct BatchShare {
   int64_t number = 0;
   int64_t of = 1;
+  int64_t turn = 0;
+  int64_t turns = 1;
 };
 
 struct LoaderOptions {
