@@ -119,9 +119,25 @@ inline fs::path checkpoint(const fs::path& run_directory, int64_t step) {
   return run_directory / "checkpoints" / name;
 }
 
-/// Waits until the checkpoint of `step` is there: training goes on while it is written.
+/// Waits until the checkpoint of `step` is there, or a later one: training goes on while it is
+/// written, and deletes old ones.
 inline bool wait_for_checkpoint(const fs::path& run_directory, int64_t step) {
-  return wait_until([&] { return fs::exists(checkpoint(run_directory, step)); });
+  const std::string least = checkpoint(run_directory, step).filename();
+  return wait_until([&] {
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(run_directory / "checkpoints", none)) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with("step-") && name >= least) return true;
+    }
+    return false;
+  });
+}
+
+/// Where a run went on, as its messages tell; -1: nowhere.
+inline int64_t resumed_step(const std::string& log) {
+  const std::string words = "resuming at step ";
+  const size_t at = log.find(words);
+  return at == std::string::npos ? -1 : std::stoll(log.substr(at + words.size()));
 }
 
 /// Weights, moments and averages of two checkpoints are the same bytes; the data goes on at the

@@ -45,7 +45,7 @@ function(praxino_test name)
     set(T_LABELS unit)
   endif()
   if(NOT T_TIMEOUT)
-    set(T_TIMEOUT 300)
+    set(T_TIMEOUT 900)  # only a hang takes so long, on whatever machine
   endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 300
     TEST_PREFIX "${name}." PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT}
