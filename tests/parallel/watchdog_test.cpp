@@ -131,7 +131,7 @@ TEST(Watchdog, NamesTheRankThatDoesSomethingElse) {
       EXPECT_NE(error_text([&] { other.wait(); }), "(no error)");
     }
   });
-  EXPECT_THAT(told, HasSubstr("rank 1 has entered all_gather (Float [3]) as number 1 there"));
+  EXPECT_THAT(told, HasSubstr("rank 1 has entered all_gather (Float [2, 3]) as number 1 there"));
 }
 
 TEST(Watchdog, ARankThatHasLeftIsNotWaitedFor) {
