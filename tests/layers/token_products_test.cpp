@@ -2,9 +2,15 @@
 #include "praxino/layers/token_products.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <functional>
 #include <memory>
+#include <string_view>
+#include <thread>
 
 #include "praxino/ops/linear.h"
 #include "praxino/parallel/exchange.h"
@@ -63,9 +69,11 @@ void expect_same_bits(const Tensors& got, const Tensors& want) {
 }
 
 struct Case {
+  const char* name = "";
   std::vector<int64_t> counts;
   size_t matrices = 1;
   at::ScalarType type = at::kFloat;
+  friend std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.name; }
 };
 
 class TokenProducts : public ::testing::TestWithParam<Case> {
@@ -134,10 +142,66 @@ TEST_P(TokenProducts, GradientsThatNobodyWantsAreLeftOut) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shares, TokenProducts,
-    ::testing::Values(Case{.counts = {4, 4}}, Case{.counts = {4, 4}, .matrices = 3},
-                      Case{.counts = {3, 0, 2}, .matrices = 3},
-                      Case{.counts = {4, 4}, .matrices = 3, .type = at::kBFloat16},
-                      Case{.counts = {2, 1, 1}, .matrices = 1, .type = at::kBFloat16}));
+    ::testing::Values(Case{.name = "OneMatrix", .counts = {4, 4}},
+                      Case{.name = "ThreeMatrices", .counts = {4, 4}, .matrices = 3},
+                      Case{.name = "ARankWithoutTokens", .counts = {3, 0, 2}, .matrices = 3},
+                      Case{.name = "ThreeMatricesInBfloat16",
+                           .counts = {4, 4},
+                           .matrices = 3,
+                           .type = at::kBFloat16},
+                      Case{.name = "UnevenInBfloat16", .counts = {2, 1, 1}, .type = at::kBFloat16}),
+    [](const auto& about) { return std::string(about.param.name); });
+
+/// Calls `begins` on this thread before each matrix product.
+class ProductWatch {
+ public:
+  explicit ProductWatch(std::function<void()> begins) {
+    told_ = std::move(begins);
+    handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(&tell));
+  }
+  ~ProductWatch() { at::removeCallback(handle_); }
+  ProductWatch(const ProductWatch&) = delete;
+  ProductWatch& operator=(const ProductWatch&) = delete;
+
+ private:
+  static std::unique_ptr<at::ObserverContext> tell(const at::RecordFunction& function) {
+    if (std::string_view(function.name()) == "aten::mm") told_();
+    return nullptr;
+  }
+  static inline thread_local std::function<void()> told_;
+  at::CallbackHandle handle_;
+};
+
+// Rank 1 gathers only when rank 0 multiplies, and sums only when rank 0 multiplies again.
+TEST(TokenProducts, TheBackwardPassMultipliesWhileItGathersAndSums) {
+  std::atomic<int> products = 0;  // begun by rank 0
+  std::atomic<int> missed = 0;
+  const auto wait_for = [&](int count) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (products < count && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    if (products < count) ++missed;
+  };
+  const std::vector<int64_t> counts = {4, 4};
+  run_as_threads({.tensor = 2}, [&](Mesh& mesh) {
+    const Leaves leaves(counts, mesh.tensor().rank(), 1, at::kFloat);
+    const TokenShares shares{.tokens = counts, .frames = {}};
+    const at::Tensor loss =
+        gathered_products(leaves.tokens, leaves.weights, shares, mesh.tensor()).front().sum();
+    int own = 0;
+    const bool first = mesh.tensor().rank() == 0;
+    const ProductWatch watch([&] {
+      if (first) {
+        ++products;
+      } else if (++own == 1) {
+        wait_for(2);
+      }
+    });
+    if (!first) wait_for(1);
+    loss.backward();
+  });
+  EXPECT_EQ(products, 2);
+  EXPECT_EQ(missed, 0) << "a product waited for what it does not need";
+}
 
 // What is kept: bytes that a planned rank would send, on tensors without memory.
 TEST(TokenProducts, AreGatheredOnceIfKeptAndElseTwice) {

@@ -80,6 +80,19 @@ TEST_P(Exchange, ScatterSum) {
   });
 }
 
+// Both under way at once, their inputs let go of, the later one waited for first.
+TEST_P(Exchange, StartedOnesRunBesideEachOther) {
+  run([&](const Communicator& group) {
+    const auto value = [](int64_t rank) { return normal({2, 6, 3}, 20 + rank); };
+    PendingTensor all =
+        start_gather(piece(whole_, 1, counts_, group.rank()).clone(), 1, counts_, group);
+    PendingTensor part = start_scatter_sum(value(group.rank()), 1, counts_, group);
+    const at::Tensor sum = value(0) + value(1) + value(2);
+    EXPECT_TRUE(part.wait().allclose(piece(sum, 1, counts_, group.rank()), 1e-6, 1e-6));
+    EXPECT_TRUE(all.wait().equal(whole_));
+  });
+}
+
 TEST_P(Exchange, SwitchPieces) {
   run([&](const Communicator& group) {
     const Counts cut = {2, 0, 1};
@@ -124,6 +137,8 @@ TEST(Exchange, AGroupOfOneReturnsItsInput) {
   EXPECT_TRUE(scatter_sum(x, 0, {2}, alone).is_same(x));
   EXPECT_TRUE(switch_pieces(x, 0, {2}, 1, {3}, alone).is_same(x));
   EXPECT_TRUE(gather_result(x, 0, {2}, alone).is_same(x));
+  EXPECT_TRUE(start_gather(x, 0, {2}, alone).wait().is_same(x));
+  EXPECT_TRUE(start_scatter_sum(x, 0, {2}, alone).wait().is_same(x));
 }
 
 }  // namespace
