@@ -53,8 +53,22 @@ BackgroundSaves::~BackgroundSaves() {
   }
 }
 
+void BackgroundSaves::prepare(TrainState like) {
+  preparing_ = std::async(std::launch::async, [this, like = std::move(like)] {
+    try {
+      for (const auto& [file, tensors] : like.files) {
+        for (const auto& [name, tensor] : tensors) {
+          copy_.files[file].emplace_back(name, host_memory(tensor, {}).zero_());
+        }
+      }
+    } catch (const std::exception&) {  // begin() meets it again where it lasts
+    }
+  });
+}
+
 void BackgroundSaves::begin(const TrainState& state) {
   finish();
+  if (preparing_.valid()) preparing_.get();
   copy(state);
   writing_ = std::async(std::launch::async, [this] {
     try {

@@ -155,6 +155,8 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
   make_feed(counters.loader);
+  if (config.checkpoint.background && !ranks.model_ranks().several())  // those exchange for it
+    saves->prepare(capture_state(parts(), counters, ranks.first()));
   ranks.on_first([&] {
     report = std::make_unique<Report>(directory, config, counters.step);
     report->describe(world, *dataset, split, resumed ? counters.step : -1);

@@ -47,6 +47,22 @@ TEST(BackgroundSaves, SaveWhatTheStateWasNotWhatItBecomes) {
   EXPECT_TRUE(is_small_state(store.load(1)));
 }
 
+TEST(BackgroundSaves, SaveIntoMemoryThatWasMadeReadyBefore) {
+  const TemporaryFolder run;
+  CheckpointStore store(run / "checkpoints");
+  BackgroundSaves saves(store);
+  TrainState state = small_state(1, 300);
+  saves.prepare(state);
+  saves.begin(state);
+  saves.finish();
+  EXPECT_TRUE(is_small_state(store.load(1), 300));
+  BackgroundSaves others(store);
+  others.prepare(small_state(1, 10));  // for something else
+  others.begin(small_state(2, 300));
+  others.finish();
+  EXPECT_TRUE(is_small_state(store.load(2), 300));
+}
+
 TEST(BackgroundSaves, TakeStatesThatChangeTheirShape) {
   const TemporaryFolder run;
   CheckpointStore store(run / "checkpoints", 5);

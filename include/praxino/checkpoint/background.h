@@ -23,6 +23,10 @@ class BackgroundSaves {
   BackgroundSaves(const BackgroundSaves&) = delete;
   BackgroundSaves& operator=(const BackgroundSaves&) = delete;
 
+  /// Makes room for copies of such a state on a thread of its own, so that the first begin() need
+  /// not: touching fresh memory takes longer than filling it. Reads no values. Where memory is
+  /// short, the first begin() finds out.
+  void prepare(TrainState like);
   /// Copies the state and returns; the checkpoint appears later, as CheckpointStore::save makes it.
   /// Throws what the save before it ran into.
   void begin(const TrainState& state);
@@ -43,8 +47,8 @@ class BackgroundSaves {
   void copy(const TrainState& state);
 
   CheckpointStore& store_;
-  TrainState copy_;  // belongs to the thread while writing_ is valid
-  std::future<void> writing_;
+  TrainState copy_;  // belongs to the thread while one of these is valid
+  std::future<void> preparing_, writing_;
   std::atomic<bool> failed_ = false;
   int64_t written_step_ = -1;
 };
