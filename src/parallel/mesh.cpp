@@ -217,12 +217,14 @@ struct Mesh::State {
   }
 
   ~State() {
-    if (!connecting.joinable()) return;
-    if (watchdog->broken()) {  // it may wait for a rank that has ended
-      connecting.detach();
-    } else {
-      connecting.join();
+    if (connecting.joinable()) {
+      if (watchdog->broken()) {  // it may wait for a rank that has ended
+        connecting.detach();
+      } else {
+        connecting.join();
+      }
     }
+    if (watchdog) watchdog->leave();
   }
 };
 

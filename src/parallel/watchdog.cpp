@@ -281,12 +281,16 @@ Watchdog::Watchdog(c10d::Store& store, WatchdogOptions options)
   goes_on();
 }
 
-Watchdog::~Watchdog() {
+Watchdog::~Watchdog() { leave(); }
+
+void Watchdog::leave() {
   State& s = *state_;
   std::unique_lock lock(s.mutex);
   s.stopping = true;
   s.changed.notify_all();
-  s.changed.wait_for(lock, std::chrono::seconds(1), [&] { return s.done; });
+  for (int64_t pauses = std::chrono::seconds(1) / kPause; pauses > 0 && !s.done; --pauses) {
+    s.changed.wait_for(lock, kPause, [&] { return s.done; });
+  }
 }
 
 void Watchdog::add(WatchedGroup group) { state_->groups.push_back(std::move(group)); }

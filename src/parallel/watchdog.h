@@ -44,12 +44,14 @@ class Watchdog {
  public:
   /// `store`: of this world alone; cloned. The groups are told before start().
   Watchdog(c10d::Store& store, WatchdogOptions options);
-  /// Says that this rank has left. Waits a second at most: a store that hangs is left behind.
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
   void add(WatchedGroup group);
   void start();
+  /// Says that this rank has left, and watches no more; before its connections close, at which the
+  /// others ask. Waits a second at most: a store that hangs is left behind.
+  void leave();
 
   /// Between these two the rank must go on: a step in which it waits for nobody and begins nothing
   /// for longer than limit() is its own fault; it says so and ends.
