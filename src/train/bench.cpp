@@ -90,6 +90,7 @@ RunConfig for_bench(RunConfig config, const std::string& folder) {
   config.run.steps = kEndless;
   config.run.max_minutes = 0;
   config.checkpoint.every = kEndless;
+  config.checkpoint.background = false;  // which sets memory aside for copies
   config.eval.every = 0;
   config.expect.clear();
   return config;
