@@ -135,7 +135,8 @@ void WeightShards::State::take_over(Unit& unit) {
   provide(unit);
   unit.whole.zero_();
   for (const size_t i : unit.members) place(unit.whole, i, 0).copy_(parameters.values[i]);
-  if (unit.elements() > 0) ranks.broadcast(unit.whole, 0).wait();
+  const bool of_first = options.first == FirstWeights::kOfFirst;
+  if (of_first && unit.elements() > 0) ranks.broadcast(unit.whole, 0).wait();
   unit.own = unit.segment(unit.whole, ranks.rank()).clone();
   const int64_t begin = unit.begins[static_cast<size_t>(ranks.rank())];
   for (const size_t i : unit.members) {

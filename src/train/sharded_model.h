@@ -29,9 +29,11 @@ void check_sharding(const RunConfig& config);
 /// same order.
 class ShardedModel {
  public:
-  /// Every rank's weights become those of rank 0. Throws praxino::Error where there are more ranks
+  /// Every rank's weights become those of rank 0, or stay its own until start_sharing_weights():
+  /// then the ranks are not connected yet. Throws praxino::Error where there are more ranks
   /// than parameters to give them.
-  ShardedModel(WorldModel& model, const ParallelConfig& config, const Ranks& ranks);
+  ShardedModel(WorldModel& model, const ParallelConfig& config, const Ranks& ranks,
+               FirstWeights first = FirstWeights::kOfFirst);
   ~ShardedModel();
   ShardedModel(const ShardedModel&) = delete;
   ShardedModel& operator=(const ShardedModel&) = delete;
@@ -71,7 +73,7 @@ class ShardedModel {
       return held == nullptr ? nullptr : held->get();
     }
   };
-  void hold(const ParallelConfig& config, bool split);
+  void hold(const ParallelConfig& config, bool split, FirstWeights first);
   CheckpointHooks hooks_of(int64_t block) const;
 
   WorldModel& model_;

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <mutex>
 
 #include "parallel/sample_model.h"
@@ -138,6 +139,36 @@ TEST(DataParallel, WeightsReachEveryRankInPlace) {
     parallel.wait_for_weights();
     for (size_t i = 0; i < before.parameters.size(); ++i) {
       EXPECT_TRUE(model.parameters[i].equal(before.parameters[i] + static_cast<double>(i + 1)));
+    }
+  });
+}
+
+// So that a checkpoint is read while the ranks still connect.
+TEST(DataParallel, WhereRanksBringTheirOwnWeightsNobodyWaitsForAnother) {
+  std::latch built(1);
+  run_as_threads({.data = 2}, [&](Mesh& mesh) {
+    if (mesh.first()) built.wait();
+    const SampleModel model;
+    const SampleModel before;
+    {
+      const at::NoGradGuard no_grad;
+      for (const at::Tensor& p : model.parameters) p.add_(static_cast<double>(mesh.rank()));
+    }
+    DataParallel parallel(model.parameters, mesh.data(),
+                          {.bucket_bytes = 2000, .first = FirstWeights::kOwn});
+    if (!mesh.first()) built.count_down();
+    {
+      const at::NoGradGuard no_grad;
+      for (size_t i = 0; i < before.parameters.size(); ++i) {
+        EXPECT_TRUE(
+            model.parameters[i].equal(before.parameters[i] + static_cast<double>(mesh.rank())));
+        if (parallel.owns(i)) parallel.owned()[i].copy_(before.parameters[i]).add_(2);
+      }
+    }
+    parallel.gather_weights();
+    parallel.wait_for_weights();
+    for (size_t i = 0; i < before.parameters.size(); ++i) {
+      EXPECT_TRUE(model.parameters[i].equal(before.parameters[i] + 2));
     }
   });
 }

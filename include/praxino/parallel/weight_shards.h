@@ -42,8 +42,9 @@ struct UnitParameters {
 /// from the threads of backward().
 class WeightShards {
  public:
-  /// The values become those of rank 0 of `ranks`. The handles stay valid; those of a unit that is
-  /// not here have their shape and read as NaN. Of the options bucket_bytes means nothing here.
+  /// The values become those of rank 0 of `ranks`, or as options.first says. The handles stay
+  /// valid; those of a unit that is not here have their shape and read as NaN. Of the options
+  /// bucket_bytes means nothing here.
   WeightShards(UnitParameters parameters, const Communicator& ranks,
                const DataParallelOptions& options = {});
   ~WeightShards();

@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <utility>
+
+#include "praxino/base/error.h"
+#include "praxino/base/log.h"
+#include "praxino/train/expect.h"
+#include "resumable.h"
+#include "trainer_state.h"
+
+namespace praxino {
+namespace {
+
+std::shared_ptr<const Dataset> open_dataset(const DataConfig& data) {
+  return std::make_shared<const Dataset>(Dataset::open(data.path));
+}
+
+}  // namespace
+
+Trainer::State::State(const RunConfig& c, const TrainOptions& options)
+    : config(c),
+      ranks(options.mesh),
+      directory(std::filesystem::path(c.run.output) / c.run.name),
+      start_clock(options.start) {
+  check_sharding(config);
+  use_threads(config.run, options.local_ranks);
+  if (options.mesh) {
+    ranks.require_equal("start", agreement(config, options.mesh->shape()));
+    if (!ranks.first()) log::set_level(std::max(log::level(), log::Level::kWarning));
+  }
+  start_clock.mark("agreed");
+  ranks.on_first([&] { dataset = open_dataset(config.data); });  // it may have to be indexed, once
+  if (!dataset) dataset = open_dataset(config.data);
+  split = split_dataset(*dataset, config.data.split);
+  RunConfig placed = config;
+  if (!options.device.empty()) placed.run.device = options.device;
+  start_clock.mark("data");
+  world = build_world(placed, dataset->config().actions, ranks.model_ranks());
+  world.config = config;
+  world.dataset = dataset->config();
+  start_clock.mark("model");
+  bool adopted = false;
+  ranks.on_first([&] {
+    check_evaluation(options.fresh);
+    if (!options.from.empty()) adopted = adopt(options);
+    open_directory(options.fresh);
+  });
+  if (!store) open_store();
+  // Weights that all ranks hold come from rank 0; parts of split matrices each rank takes itself.
+  if (ranks.agree(adopted ? 1 : 0) != 0 && ranks.model_ranks().tensor.rank() > 0)
+    adopt_weights(options.from, world);
+  start_clock.mark("folder");
+  start_kernels(config, world.device, true);  // the optimizer's, too
+  start_clock.mark("kernels");
+  // Where a checkpoint is read the axes need not be connected before: NCCL takes its time.
+  bool resumes = false;
+  if (ranks.several()) {
+    resumes = ranks.agree(store->steps().empty() ? 0 : 1) != 0;
+    sharded = std::make_unique<ShardedModel>(*world.model, config.parallel, ranks,
+                                             resumes ? FirstWeights::kOwn : FirstWeights::kOfFirst);
+  }
+  const Parameters& own = sharded ? sharded->own() : world.model->parameters();
+  ema = std::make_unique<Ema>(config.optim.ema, own);
+  optimizer = make_optimizer(config.optim, own,
+                             sharded ? sharded->optimizer_ranks() : OptimizerRanks(), ema.get());
+  if (sharded) watch = std::make_unique<StepWatch>(config, ranks, world.model->parameters(), own);
+  learning = std::make_unique<LearningStep>(config, world, *optimizer, sharded.get(), watch.get());
+  counters.content_hash = dataset->content_hash();
+  const bool resumed = resume();
+  if (resumes && !resumed) fail("{}: its checkpoints are gone since the start", directory.string());
+  make_feed(counters.loader);
+  if (config.checkpoint.background && !ranks.model_ranks().several())  // those exchange for it
+    saves->prepare(capture_state(parts(), counters, ranks.first()));
+  ranks.on_first([&] {
+    report = std::make_unique<Report>(directory, config, counters.step);
+    report->describe(world, *dataset, split, resumed ? counters.step : -1);
+  });
+  start_clock.mark("weights");
+}
+
+// Better now than after hours of training.
+void Trainer::State::check_evaluation(bool fresh) const {
+  std::vector<ClipPlan> plans;
+  if (!split.val.empty()) {
+    plans = spread_clips(config, *dataset, split.val, config.eval.context + config.eval.horizon,
+                         config.eval.clips);
+  }
+  const auto labelled = std::ranges::count_if(plans, [&](const ClipPlan& plan) {
+    return std::all_of(plan.known.begin() + config.eval.context, plan.known.end(),
+                       [](uint8_t known) { return known != 0; });
+  });
+  if (fresh || checkpoint_steps(directory / "checkpoints").empty())
+    check_expectations(config, !plans.empty(), !world.fields.empty() && labelled >= 2);
+}
+
+// Before the run directory is touched, so that a wrong --from changes nothing.
+bool Trainer::State::adopt(const TrainOptions& options) {
+  std::error_code failed;  // a path that is missing is equivalent to none
+  if (std::filesystem::equivalent(directory, run_directory(options.from), failed)) {
+    fail_usage("--from names the run directory itself, {}; give run.name a new name",
+               directory.string());
+  }
+  if (!options.fresh && !checkpoint_steps(directory / "checkpoints").empty()) {
+    log::warning("--from is not used again: {} has checkpoints and goes on from its newest one",
+                 directory.string());
+    return false;
+  }
+  adopt_weights(options.from, world);
+  return true;
+}
+
+void Trainer::State::open_directory(bool fresh) {
+  lock.emplace(directory);
+  if (fresh && has_content(directory)) {
+    log::info("set aside: {}", set_aside(directory).string());
+    lock.emplace(directory);
+  }
+  open_store();
+}
+
+void Trainer::State::open_store() {
+  store = std::make_unique<CheckpointStore>(directory / "checkpoints", config.checkpoint.keep,
+                                            ranks.save_group());
+  saves = std::make_unique<BackgroundSaves>(*store);
+}
+
+bool Trainer::State::resume() {
+  const std::optional<TrainState> state = store->load_newest(wanted_by(parts()));
+  if (!state) return false;
+  refuse_changed_run(config, *state, directory);
+  refuse_changed_actions(dataset->config(), *state, directory);
+  counters = restore_state(*state, parts());
+  if (sharded) sharded->start_sharing_weights();
+  settle();
+  if (counters.content_hash != dataset->content_hash()) {
+    fail(
+        "{}: the data set {} is not the one that this run was trained on; give run.name a new "
+        "name, or restore the files",
+        directory.string(), config.data.path);
+  }
+  saved_step = counters.step;
+  return true;
+}
+
+void Trainer::State::make_feed(const LoaderState& start) {
+  ClipSpace clips(*dataset, split.train, config.data.clip_frames, dataset->fps(config.data));
+  const LoaderOptions options{.data = config.data,
+                              .seed = static_cast<uint64_t>(config.run.seed),
+                              .pin = world.device.is_cuda(),
+                              .share = {ranks.data_rank(), ranks.data_ranks()}};
+  LoaderState own = start;
+  if (!ranks.first()) own.failed_clips = 0;  // those of all clips are added up again
+  feed = std::make_unique<BatchFeed>(dataset, std::move(clips), options, own, ranks.model_ranks(),
+                                     world.device);
+}
+
+}  // namespace praxino
