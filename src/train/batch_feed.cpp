@@ -19,6 +19,14 @@ LoaderOptions in_turns(LoaderOptions options, const ModelRanks& ranks) {
   return options;
 }
 
+/// One rank's part of what all have counted: data.max_bad is judged by each for itself.
+LoaderState own_part(LoaderState all, const BatchShare& share) {
+  const int64_t ranks = share.of * share.turns;
+  const bool first = share.number == 0 && share.turn == 0;
+  all.failed_clips = all.failed_clips / ranks + (first ? all.failed_clips % ranks : 0);
+  return all;
+}
+
 }  // namespace
 
 BatchFeed::BatchFeed(const std::shared_ptr<const Dataset>& dataset, ClipSpace clips,
@@ -29,7 +37,7 @@ BatchFeed::BatchFeed(const std::shared_ptr<const Dataset>& dataset, ClipSpace cl
       options_(in_turns(options, ranks)),
       fields_(static_cast<int64_t>(dataset->config().actions.size())),
       next_sample_(start.next_sample),
-      loader_(dataset, std::move(clips), options_, start) {}
+      loader_(dataset, std::move(clips), options_, own_part(start, options_.share)) {}
 
 Batch BatchFeed::empty_batch() const {
   const DataConfig& data = options_.data;

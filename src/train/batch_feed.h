@@ -13,7 +13,7 @@ namespace praxino {
 class BatchFeed {
  public:
   /// As of Loader; `options.share` says which rows of a batch the ranks of this model take, turns
-  /// are given out here.
+  /// are given out here. `start` is of all ranks together.
   BatchFeed(const std::shared_ptr<const Dataset>& dataset, ClipSpace clips,
             const LoaderOptions& options, const LoaderState& start, const ModelRanks& ranks,
             const at::Device& device);
@@ -21,7 +21,8 @@ class BatchFeed {
   /// The next batch. Where it is another rank's turn it comes from there, by a broadcast within
   /// each group; wait_seconds is then zero: what is waited for is a collective.
   Batch next();
-  /// After the batches handed out so far. Clips that failed are those of this rank's turns.
+  /// After the batches handed out so far. Clips that failed: a part of those of `start`,
+  /// and those of this rank's turns; the ranks' sum is that of all.
   LoaderState state() const;
   /// What this rank's decoding has cost so far.
   ReadStats stats() const { return loader_.stats(); }

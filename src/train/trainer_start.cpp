@@ -147,9 +147,7 @@ void Trainer::State::make_feed(const LoaderState& start) {
                               .seed = static_cast<uint64_t>(config.run.seed),
                               .pin = world.device.is_cuda(),
                               .share = {ranks.data_rank(), ranks.data_ranks()}};
-  LoaderState own = start;
-  if (!ranks.first()) own.failed_clips = 0;  // those of all clips are added up again
-  feed = std::make_unique<BatchFeed>(dataset, std::move(clips), options, own, ranks.model_ranks(),
+  feed = std::make_unique<BatchFeed>(dataset, std::move(clips), options, start, ranks.model_ranks(),
                                      world.device);
 }
 

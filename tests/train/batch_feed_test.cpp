@@ -3,6 +3,9 @@
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+
 #include "praxino/data/dataset.h"
 #include "praxino/data/synthetic.h"
 #include "praxino/parallel/mesh.h"
@@ -78,6 +81,18 @@ TEST_F(Feed, RanksOfOneModelSeeTheSameClipsAndDecodeThemOnce) {
       EXPECT_LE(shared.stats().frames_delivered, (turns + 2) * rows * kFrames);
     });
   }
+}
+
+// Each rank judges its own clips: it must not be told of all ranks' failures as its own.
+TEST_F(Feed, FailuresSoFarAreSharedOut) {
+  std::atomic<int64_t> all = 0, most = 0;
+  run_as_threads({.data = 2, .tensor = 3}, [&](Mesh& mesh) {
+    const int64_t own = feed(mesh, {.next_sample = 4000, .failed_clips = 32}).state().failed_clips;
+    all += own;
+    most = std::max(most.load(), own);
+  });
+  EXPECT_EQ(all, 32);
+  EXPECT_EQ(most, 7);
 }
 
 TEST_F(Feed, GoesOnWhereItWas) {
