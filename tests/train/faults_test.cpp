@@ -188,7 +188,7 @@ TEST_F(SpoiledWeight, ThatIsNotANumberIsToldByItsRankWithItsSamples) {
   const std::regex line("step ([0-9]+): the loss of rank 1 is not finite; its samples ([0-9, ]+)");
   std::string told;
   std::smatch found;
-  for (int i = 0; i < 10 && found.empty(); ++i) {  // until one meets a forward pass
+  for (int i = 0; i < 60 && found.empty(); ++i) {  // until one meets a forward pass
     RunConfig config = run(fmt::format("nan-{}", i), 100'000);
     config.parallel.check_weights_every = 0;
     config.optim.max_skipped = 1;
