@@ -10,9 +10,9 @@
 
 // c10d's TCP store asks for the name of its peer at each connection, on both sides, to print it in
 // messages; on the server's side no other rank is served meanwhile. Where no name server answers
-// (nodes without one, one that drops packets) each question takes up to ten seconds, and a start of
-// a few ranks a minute. POSIX lets getnameinfo() answer with the numeric form unless NI_NAMEREQD is
-// asked for: in programs that contain this object it does.
+// (nodes without one, one that drops packets) each question takes five seconds or more, and a
+// start waits for several. POSIX lets getnameinfo() answer with the numeric form unless NI_NAMEREQD
+// is asked for: in programs that contain this object it does.
 namespace {
 using GetNameInfo = decltype(&::getnameinfo);
 // Found while the program is loaded, by one thread: a process that is forked while another thread
