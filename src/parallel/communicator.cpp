@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "parallel/group.h"
+#include "parallel/segments.h"
 #include "praxino/base/error.h"
 #include "praxino/parallel/buckets.h"
 
@@ -115,11 +116,10 @@ bool runs_over_gloo(const Group& group, const at::Tensor& values) {
   return group.planned ? group.over_gloo : values.is_cpu();
 }
 
-std::vector<at::Tensor> segments_of(const at::Tensor& flat, const std::vector<int64_t>& begins) {
+std::vector<at::Tensor> segments_of(const at::Tensor& flat, const std::vector<int64_t>& begins,
+                                    int64_t ranks) {
   std::vector<at::Tensor> segments;
-  for (size_t r = 1; r < begins.size(); ++r) {
-    segments.push_back(flat.narrow(0, begins[r - 1], begins[r] - begins[r - 1]));
-  }
+  for (int64_t r = 0; r < ranks; ++r) segments.push_back(segment_of(flat, begins, r));
   return segments;
 }
 
@@ -148,6 +148,17 @@ Pending start(const std::shared_ptr<Group>& group, const About& about, const Cal
     state->rethrow(error);
   }
   return Pending(std::move(state));
+}
+
+/// Rank `to` receives the sum over all ranks, in place; the others' values are undefined after it.
+Pending reduce_to(const std::shared_ptr<Group>& group, const at::Tensor& values, int64_t to) {
+  return start(group, {.kind = "reduce to", .values = values, .peer = to, .sums = true},
+               [&](c10d::Backend& backend) {
+                 std::vector<at::Tensor> tensors = {values};
+                 c10d::ReduceOptions options;
+                 options.rootRank = to;
+                 return backend.reduce(tensors, options);
+               });
 }
 
 c10d::ReduceOp reduce_op(Reduce how) {
@@ -221,24 +232,17 @@ std::vector<Pending> Communicator::reduce_segments(const at::Tensor& flat,
   require(*group_, "reduce_segments", flat);
   std::vector<Pending> pending;
   if (size() == 1 || flat.numel() == 0) return pending;
-  const std::vector<at::Tensor> segments = segments_of(flat, begins);
-  const at::Tensor& own = segments[static_cast<size_t>(rank())];
+  const at::Tensor own = segment_of(flat, begins, rank());
   if (has_equal_segments(begins)) {
     pending.push_back(reduce_scatter(own, flat));
     return pending;
   }
+  const std::vector<at::Tensor> segments = segments_of(flat, begins, size());
   if (runs_over_gloo(*group_, flat)) {
     for (size_t r = 0; r < segments.size(); ++r) {
-      if (segments[r].numel() == 0) continue;
-      const auto to = static_cast<int>(r);
-      const auto reduce = [&](c10d::Backend& backend) {
-        std::vector<at::Tensor> tensors = {segments[r]};
-        c10d::ReduceOptions options;
-        options.rootRank = to;
-        return backend.reduce(tensors, options);
-      };
-      pending.push_back(start(
-          group_, {.kind = "reduce to", .values = segments[r], .peer = to, .sums = true}, reduce));
+      if (segments[r].numel() > 0) {
+        pending.push_back(reduce_to(group_, segments[r], static_cast<int64_t>(r)));
+      }
     }
     return pending;
   }
@@ -257,11 +261,12 @@ std::vector<Pending> Communicator::gather_segments(const at::Tensor& flat,
   require(*group_, "gather_segments", flat);
   std::vector<Pending> pending;
   if (size() == 1 || flat.numel() == 0) return pending;
-  const std::vector<at::Tensor> segments = segments_of(flat, begins);
+  const at::Tensor own = segment_of(flat, begins, rank());
   if (has_equal_segments(begins)) {
-    pending.push_back(all_gather(flat, segments[static_cast<size_t>(rank())]));
+    pending.push_back(all_gather(flat, own));
     return pending;
   }
+  const std::vector<at::Tensor> segments = segments_of(flat, begins, size());
   if (runs_over_gloo(*group_, flat)) {
     for (size_t r = 0; r < segments.size(); ++r) {
       if (segments[r].numel() > 0) {
@@ -270,10 +275,11 @@ std::vector<Pending> Communicator::gather_segments(const at::Tensor& flat,
     }
     return pending;
   }
+  // One broadcast from each owner, in one launch.
   pending.push_back(
       start(group_, {.kind = "gather_segments", .values = flat}, [&](c10d::Backend& backend) {
         std::vector<std::vector<at::Tensor>> out = {segments};
-        std::vector<at::Tensor> in = {segments[static_cast<size_t>(rank())]};
+        std::vector<at::Tensor> in = {own};
         return backend.allgather(out, in);
       }));
   return pending;

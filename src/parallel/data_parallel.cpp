@@ -10,6 +10,7 @@
 
 #include <mutex>
 
+#include "parallel/segments.h"
 #include "praxino/parallel/buckets.h"
 
 namespace praxino {
@@ -22,11 +23,6 @@ struct Bucket {
   std::vector<size_t> members;  // parameters
   size_t missing = 0;           // gradients that have not come yet
   std::vector<Pending> work;
-
-  void wait() {
-    for (Pending& pending : work) pending.wait();
-    work.clear();
-  }
 };
 
 BucketPlan plan_for(const std::vector<at::Tensor>& parameters, int64_t ranks,
@@ -70,11 +66,6 @@ struct DataParallel::State {
   }
   int64_t segment_begin(size_t bucket) const {
     return plan.begins[bucket][static_cast<size_t>(ranks.rank())];
-  }
-  at::Tensor own_segment(const at::Tensor& flat, size_t bucket) const {
-    const int64_t begin = segment_begin(bucket);
-    return flat.narrow(0, begin,
-                       plan.begins[bucket][static_cast<size_t>(ranks.rank()) + 1] - begin);
   }
 
   std::vector<at::Tensor> parameters;
@@ -192,9 +183,9 @@ void DataParallel::reduce_gradients() {
   s.launch_full_buckets();
   for (size_t b = 0; b < s.buckets.size(); ++b) {
     Bucket& bucket = s.buckets[b];
-    bucket.wait();
-    const at::Tensor reduced =
-        s.own_segment(bucket.gradients, b).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    wait_for(bucket.work);
+    const at::Tensor reduced = segment_of(bucket.gradients, s.plan.begins[b], s.ranks.rank())
+                                   .to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     bucket.gradients = at::Tensor();
     for (const size_t i : bucket.members) {
       if (s.owned[i].defined() && s.owned[i].requires_grad()) {
@@ -217,7 +208,7 @@ void DataParallel::gather_weights() {
 }
 
 void DataParallel::wait_for_weights() {
-  for (size_t b = state_->buckets.size(); b-- > 0;) state_->buckets[b].wait();
+  for (size_t b = state_->buckets.size(); b-- > 0;) wait_for(state_->buckets[b].work);
 }
 
 int64_t DataParallel::owned_bytes() const {

@@ -11,6 +11,7 @@
 #include <limits>
 #include <utility>
 
+#include "parallel/segments.h"
 #include "praxino/parallel/buckets.h"
 
 namespace praxino {
@@ -35,15 +36,9 @@ struct Unit {
 
   int64_t elements() const { return begins.back(); }
   at::Tensor segment(const at::Tensor& flat, int64_t rank) const {
-    const int64_t begin = begins[static_cast<size_t>(rank)];
-    return flat.narrow(0, begin, begins[static_cast<size_t>(rank) + 1] - begin);
+    return segment_of(flat, begins, rank);
   }
 };
-
-void wait_for(std::vector<Pending>& pending) {
-  for (Pending& one : pending) one.wait();
-  pending.clear();
-}
 
 int64_t count_units(const std::vector<int64_t>& units) {
   return units.empty() ? 0 : *std::max_element(units.begin(), units.end()) + 1;

@@ -29,6 +29,19 @@ LoaderState own_part(LoaderState all, const BatchShare& share) {
 
 }  // namespace
 
+Batch empty_batch(const DataConfig& data, int64_t rows, int64_t fields, int64_t first_sample,
+                  const at::Device& device) {
+  const auto on = at::TensorOptions().device(device);
+  Batch batch;
+  batch.frames =
+      at::empty({rows, data.clip_frames, 3, data.size[0], data.size[1]}, on.dtype(at::kByte));
+  batch.actions = at::empty({rows, data.clip_frames, fields}, on.dtype(at::kFloat));
+  batch.known = at::empty({rows, data.clip_frames}, on.dtype(at::kBool));
+  batch.samples.resize(static_cast<size_t>(rows));
+  std::iota(batch.samples.begin(), batch.samples.end(), first_sample);
+  return batch;
+}
+
 BatchFeed::BatchFeed(const std::shared_ptr<const Dataset>& dataset, ClipSpace clips,
                      const LoaderOptions& options, const LoaderState& start,
                      const ModelRanks& ranks, const at::Device& device)
@@ -39,24 +52,12 @@ BatchFeed::BatchFeed(const std::shared_ptr<const Dataset>& dataset, ClipSpace cl
       next_sample_(start.next_sample),
       loader_(dataset, std::move(clips), options_, own_part(start, options_.share)) {}
 
-Batch BatchFeed::empty_batch() const {
-  const DataConfig& data = options_.data;
-  const int64_t rows = data.batch / options_.share.of;
-  const auto type = at::TensorOptions().device(device_);
-  Batch batch;
-  batch.frames =
-      at::empty({rows, data.clip_frames, 3, data.size[0], data.size[1]}, type.dtype(at::kByte));
-  batch.actions = at::empty({rows, data.clip_frames, fields_}, type.dtype(at::kFloat));
-  batch.known = at::empty({rows, data.clip_frames}, type.dtype(at::kBool));
-  batch.samples.resize(static_cast<size_t>(rows));
-  std::iota(batch.samples.begin(), batch.samples.end(),
-            next_sample_ + options_.share.number * rows);
-  return batch;
-}
-
 Batch BatchFeed::next() {
+  const int64_t rows = options_.data.batch / options_.share.of;
   const bool own = turn_ == options_.share.turn;
-  Batch batch = own ? loader_.next().to(device_) : empty_batch();
+  const Batch batch = own ? loader_.next().to(device_)
+                          : empty_batch(options_.data, rows, fields_,
+                                        next_sample_ + options_.share.number * rows, device_);
   const int64_t tensor_rank = turn_ % ranks_.tensor.size();
   const int64_t context_rank = turn_ / ranks_.tensor.size();
   const std::array<at::Tensor, 3> all = {batch.frames, batch.actions, batch.known.view(at::kByte)};

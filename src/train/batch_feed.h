@@ -9,6 +9,11 @@
 
 namespace praxino {
 
+/// `rows` clips of `data`'s shape without contents, with `fields` actions; the samples are those
+/// from number `first_sample` on.
+Batch empty_batch(const DataConfig& data, int64_t rows, int64_t fields, int64_t first_sample,
+                  const at::Device& device);
+
 /// next() from one thread, on all ranks of the model together.
 class BatchFeed {
  public:
@@ -28,8 +33,6 @@ class BatchFeed {
   ReadStats stats() const { return loader_.stats(); }
 
  private:
-  Batch empty_batch() const;
-
   ModelRanks ranks_;
   at::Device device_;
   LoaderOptions options_;

@@ -1,12 +1,11 @@
 #include "planned_step.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 
+#include "batch_feed.h"
 #include "micro_batch.h"
 #include "praxino/ops/planned_device.h"
 #include "praxino/optim/optimizer.h"
@@ -14,22 +13,6 @@
 
 namespace praxino {
 namespace {
-
-at::TensorOptions without_memory(at::ScalarType type) {
-  return at::TensorOptions().dtype(type).device(at::kMeta);
-}
-
-Batch planned_batch(const RunConfig& config, int64_t actions) {
-  const DataConfig& data = config.data;
-  Batch batch;
-  batch.frames = at::empty({data.batch, data.clip_frames, 3, data.size[0], data.size[1]},
-                           without_memory(at::kByte));
-  batch.actions = at::empty({data.batch, data.clip_frames, actions}, without_memory(at::kFloat));
-  batch.known = at::empty({data.batch, data.clip_frames}, without_memory(at::kBool));
-  batch.samples.resize(static_cast<size_t>(data.batch));
-  std::iota(batch.samples.begin(), batch.samples.end(), int64_t{0});
-  return batch;
-}
 
 void mark_gradients(const Parameters& parameters, AllocationLog& log) {
   for (const Parameter& parameter : parameters.all()) {
@@ -124,12 +107,13 @@ PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& f
 
   PlannedStep plan;
   plan.lasting = log->live();
-  at::Tensor total = at::zeros({}, without_memory(at::kFloat));
+  at::Tensor total = at::zeros({}, at::TensorOptions().device(at::kMeta));
   const int64_t parts = config.optim.gradient_accumulation;
   const int64_t run = std::min(parts, kPlannedParts);
   for (int64_t part = 0; part < run; ++part) {
     log->begin_phase("batch", MemoryKind::kBatch);
-    const Batch batch = planned_batch(config, static_cast<int64_t>(fields.size()));
+    const Batch batch = empty_batch(config.data, config.data.batch,
+                                    static_cast<int64_t>(fields.size()), 0, at::kMeta);
     log->begin_phase("forward and backward pass", MemoryKind::kActivations);
     if (sharded) sharded->before_micro_batch(part + 1 == run);
     total += run_micro_batch(world, batch, parts).total.detach();

@@ -97,7 +97,7 @@ TEST_F(PlannedMemory, OfShardedWeightsIsWithinTenPercentOfTheFullestRanks) {
     const auto planned =
         static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
     EXPECT_NEAR(planned / measured, 1, 0.1) << "planned " << planned << " bytes, measured "
-                                             << measured << ", peak in " << plan.peak.phase;
+                                            << measured << ", peak in " << plan.peak.phase;
   }
 }
 
