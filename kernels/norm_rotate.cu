@@ -30,8 +30,9 @@ norm_rotate_kernel(ByHead<NormRotate> q) {
   const int lanes = row_team(half, 1).lanes, teams = kRowThreads / lanes;
   const int column = row_column(thread_index() % lanes, 0, lanes);
   const bool holds = column < half;
+  const bool normed = p.gain != nullptr;
   Vec gain1 = {}, gain2 = {};
-  if (holds) {
+  if (holds && normed) {
     gain1 = load_vector<kRowVector>(p.gain + column);
     gain2 = load_vector<kRowVector>(p.gain + half + column);
   }
@@ -48,15 +49,16 @@ norm_rotate_kernel(ByHead<NormRotate> q) {
       PRAXINO_UNROLL
       for (int i = 0; i < kRowVector; ++i) squares += x1.v[i] * x1.v[i] + x2.v[i] * x2.v[i];
     }
-    const float inverse = inverse_rms(group_sum(squares, lanes), width);
+    const float inverse = normed ? inverse_rms(group_sum(squares, lanes), width) : 1.0F;
     if (!works) continue;
-    if (column == 0) store(p.inverse + row, inverse);
+    if (normed && column == 0) store(p.inverse + row, inverse);
     const int64_t angle = q.position(row) * half + column;
     const Vec c = load_vector<kRowVector>(p.cos + angle);
     const Vec s = load_vector<kRowVector>(p.sin + angle);
     PRAXINO_UNROLL
     for (int i = 0; i < kRowVector; ++i) {
-      const float a = x1.v[i] * inverse * gain1.v[i], b = x2.v[i] * inverse * gain2.v[i];
+      const float a = normed ? x1.v[i] * inverse * gain1.v[i] : x1.v[i];
+      const float b = normed ? x2.v[i] * inverse * gain2.v[i] : x2.v[i];
       x1.v[i] = a * c.v[i] - b * s.v[i];
       x2.v[i] = b * c.v[i] + a * s.v[i];
     }
@@ -71,20 +73,27 @@ PRAXINO_KERNEL(kRowThreads)
 norm_rotate_any_kernel(ByHead<NormRotate> q) {
   const NormRotate& p = q.params;
   const int64_t width = p.shape.width, half = width / 2;
+  const bool normed = p.gain != nullptr;
   for (int64_t row = block_index(); row < p.shape.all().rows(); row += grid_blocks()) {
     const T* x = static_cast<const T*>(p.x) + row * width;
     T* y = static_cast<T*>(p.y) + row * width;
-    float squares = 0;
-    for (int64_t i = thread_index(); i < width; i += kRowThreads) {
-      const float value = load(x + i);
-      squares += value * value;
+    float inverse = 1;
+    if (normed) {
+      float squares = 0;
+      for (int64_t i = thread_index(); i < width; i += kRowThreads) {
+        const float value = load(x + i);
+        squares += value * value;
+      }
+      inverse = inverse_rms(team_sum<true>(squares, kRowThreads, shared_floats()), width);
+      if (thread_index() == 0) store(p.inverse + row, inverse);
     }
-    const float inverse = inverse_rms(team_sum<true>(squares, kRowThreads, shared_floats()), width);
-    if (thread_index() == 0) store(p.inverse + row, inverse);
     const int64_t angle = q.position(row) * half;
     for (int64_t i = thread_index(); i < half; i += kRowThreads) {
-      const float a = load(x + i) * inverse * load(p.gain + i);
-      const float b = load(x + half + i) * inverse * load(p.gain + half + i);
+      float a = load(x + i), b = load(x + half + i);
+      if (normed) {
+        a *= inverse * load(p.gain + i);
+        b *= inverse * load(p.gain + half + i);
+      }
       const float c = load(p.cos + angle + i), s = load(p.sin + angle + i);
       store(y + i, a * c - b * s);
       store(y + half + i, b * c + a * s);

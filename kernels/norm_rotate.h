@@ -1,10 +1,10 @@
 #pragma once
 // RMSNorm over the head width with a gain, then rotary positions, and its gradient (the operation:
-// include/praxino/ops/norm.h). Arithmetic in float; deterministic: sums in an order that follows
-// from the shape, no atomics. Head widths that are multiples of 16 up to 512, at pointers aligned
-// to 16 bytes, are read once and kept in registers; other even ones are read twice, an element at a
-// time. Pointers are to device memory and may not overlap. Launchers only queue work on the stream;
-// they are thread-safe.
+// include/praxino/ops/norm.h); or rotary positions alone (include/praxino/ops/rope.h). Arithmetic
+// in float; deterministic: sums in an order that follows from the shape, no atomics. Head widths
+// that are multiples of 16 up to 512, at pointers aligned to 16 bytes, are read once and kept in
+// registers; other even ones are read twice, an element at a time. Pointers are to device memory
+// and may not overlap. Launchers only queue work on the stream; they are thread-safe.
 
 #include "kernels/division.h"
 #include "kernels/frame_rows.h"
@@ -48,11 +48,11 @@ constexpr PRAXINO_HOST_DEVICE bool in_range(const HeadRows& shape) {
 
 struct NormRotate {
   const void* x = nullptr;      // rows x positions x heads x width
-  const float* gain = nullptr;  // width
+  const float* gain = nullptr;  // width; null: rows are rotated as they are, and have no inverse
   const float* cos = nullptr;   // positions x width / 2
   const float* sin = nullptr;
   void* y = nullptr;         // as x
-  float* inverse = nullptr;  // rows x positions x heads: 1 / rms
+  float* inverse = nullptr;  // rows x positions x heads: 1 / rms; unused without gain
   HeadRows shape;
   Element element = Element::kFloat;  // of x and y
 };

@@ -4,6 +4,7 @@
 
 #include "bench/cases.h"
 #include "praxino/ops/norm.h"
+#include "praxino/ops/rope.h"
 
 namespace praxino::bench {
 namespace {
@@ -108,6 +109,24 @@ Case norm_rotate(Scale scale, at::ScalarType type, const Tokens& gpu) {
                      }}}};
 }
 
+// Keys of a cache, as a step over frames rotates them.
+Case rotate(Scale scale, at::ScalarType type, const Tokens& gpu) {
+  const Tokens s = sized(scale, gpu);
+  const double e = element_bytes(type);
+  return {.name = fmt::format("rotate_{}", gpu.d),
+          .shape = fmt::format("R{} S{} H{} K{} {}", s.b, s.t * s.n, 16, s.d, c10::toString(type)),
+          .op = "rotate",
+          .forward = {.bytes = 2 * e * 16 * s.elements()},
+          .inputs = [s](const at::TensorOptions& o) -> Inputs {
+            return {at::randn({s.b, s.t * s.n, 16, s.d}, o),
+                    at::randn({s.t * s.n, s.d / 2}, in_float(o)),
+                    at::randn({s.t * s.n, s.d / 2}, in_float(o))};
+          },
+          .sides = {{"praxino", [](const Inputs& in) { return ops::rotate(in[0], in[1], in[2]); }},
+                    {"LibTorch",
+                     [](const Inputs& in) { return ops::formula::rotate(in[0], in[1], in[2]); }}}};
+}
+
 }  // namespace
 
 std::vector<Case> row_cases(Scale scale, at::ScalarType type) {
@@ -119,6 +138,7 @@ std::vector<Case> row_cases(Scale scale, at::ScalarType type) {
       swiglu(scale, type, {8, 32, 256, 2816}),
       norm_rotate(scale, type, {8, 32, 256, 64}),
       norm_rotate(scale, type, {4, 32, 256, 128}),
+      rotate(scale, type, {8, 32, 256, 64}),
   };
 }
 

@@ -5,10 +5,12 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <numeric>
@@ -18,6 +20,7 @@
 #include "praxino/layers/checkpointing.h"
 #include "praxino/layers/embeddings.h"
 #include "praxino/ops/norm.h"
+#include "praxino/ops/planned_device.h"
 #include "praxino/ops/upload.h"
 
 namespace praxino {
@@ -107,6 +110,11 @@ struct WorldModel::State {
             .count = std::max<int64_t>(own.end() - config.registers, begin) - begin};
   }
   at::ScalarType compute() const { return options.bf16 ? at::kBFloat16 : at::kFloat; }
+  // A CPU attends to its cache in float32; a GPU's kernels take what the model computes in.
+  at::ScalarType remembered() const {
+    const at::Tensor here = at::empty({0}, at::TensorOptions().device(options.device));
+    return ops::computing_device(here) == at::kCPU ? at::kFloat : compute();
+  }
 
   CheckpointHooks hooks_of(size_t block) const {
     return block_hooks ? block_hooks(static_cast<int64_t>(block)) : CheckpointHooks();
@@ -307,8 +315,8 @@ std::unique_ptr<KeyValueCache> WorldModel::make_cache(int64_t batch, int64_t win
     if (shape.kind != AttentionKind::kSpace) {
       layer.keys = at::zeros({batch, cache->slots.capacity(), s.tokens(),
                               block.attention().own_kv_heads(), shape.head_width()},
-                             options);
-      layer.values = at::zeros(layer.keys.sizes(), options);
+                             options.dtype(s.remembered()));
+      layer.values = at::zeros_like(layer.keys);
     }
     cache->layers.push_back(std::move(layer));
   }

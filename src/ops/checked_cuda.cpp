@@ -1,9 +1,12 @@
 // Kernels that have agreed with their formula on the device at hand, and what they are checked
 // with.
+#include <ATen/core/grad_mode.h>
+
 #include "fused_cuda.h"
 #include "kernel_registry.h"
 #include "launch_cuda.h"
 #include "praxino/ops/norm.h"
+#include "praxino/ops/rope.h"
 #include "self_check.h"
 
 namespace praxino::ops::cuda {
@@ -85,6 +88,26 @@ SelfCheck check_of_norm_rotate(at::TensorOptions o) {
   return check;
 }
 
+SelfCheck check_of_rotate(at::TensorOptions o) {
+  const auto table = [f = in_float(o)](const Tensor& x, double phase) {
+    return wave({x.size(1), x.size(3) / 2}, phase, f);
+  };
+  SelfCheck check{.kernel =
+                      [table](const Inputs& in) {
+                        const at::NoGradGuard no_gradient;  // it has none
+                        return cuda::rotate(in[0], table(in[0], 1), table(in[0], 2)).value();
+                      },
+                  .formula =
+                      [table](const Inputs& in) {
+                        const at::NoGradGuard no_gradient;
+                        return formula::rotate(in[0], table(in[0], 1), table(in[0], 2));
+                      },
+                  .cases = {},
+                  .tolerance = tolerance_of(o.dtype().toScalarType())};
+  for (const int64_t d : kCheckedWidths) check.cases.push_back({wave({2, 37, 3, d}, 0, o)});
+  return check;
+}
+
 namespace checked {
 
 std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
@@ -107,6 +130,11 @@ std::optional<Tensor> norm_rotate(const Tensor& x, const Tensor& gain, const Ten
                                   const Tensor& sin) {
   if (!usable(Kernel::norm_rotate, x, x.scalar_type())) return std::nullopt;
   return cuda::norm_rotate(x, gain, cos, sin);
+}
+
+std::optional<Tensor> rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
+  if (!usable(Kernel::rotate, x, x.scalar_type())) return std::nullopt;
+  return cuda::rotate(x, cos, sin);
 }
 
 }  // namespace checked

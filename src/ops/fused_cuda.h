@@ -1,7 +1,8 @@
 #pragma once
 // The fused operations on a GPU, as autograd functions around the kernels of kernels/. Arguments
-// and results as in praxino/ops/norm.h. Each returns nothing where its kernel does not serve (no
-// GPU that runs it, another type, a shape out of its range, no elements): the formula does then.
+// and results as in praxino/ops/norm.h and rope.h. Each returns nothing where its kernel does not
+// serve (no GPU that runs it, another type, a shape out of its range, no elements): the formula
+// does then.
 
 #include <ATen/core/Tensor.h>
 
@@ -24,6 +25,8 @@ std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
 std::optional<at::Tensor> swiglu(const at::Tensor& ab);
 std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
                                       const at::Tensor& cos, const at::Tensor& sin);
+/// Where no gradient of x is asked for.
+std::optional<at::Tensor> rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 std::optional<at::Tensor> cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
                                         const CrossEntropyOptions& options);
 
@@ -37,6 +40,7 @@ std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
 std::optional<at::Tensor> swiglu(const at::Tensor& ab);
 std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
                                       const at::Tensor& cos, const at::Tensor& sin);
+std::optional<at::Tensor> rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 std::optional<at::Tensor> cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
                                         const CrossEntropyOptions& options);
 }  // namespace checked

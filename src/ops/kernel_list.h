@@ -19,6 +19,7 @@ namespace praxino::ops::cuda {
   ROW(norm_modulate, norm_modulate, kNorm, kPortable, kBoth)                                  \
   ROW(gate_add, gate_add, kNorm, kPortable, kBoth)                                            \
   ROW(norm_rotate, norm_rotate, kNorm, kPortable, kBoth)                                      \
+  ROW(rotate, rotate, kNorm, kPortable, kBoth)                                                \
   ROW(swiglu, swiglu, kMlp, kPortable, kBoth)                                                 \
   ROW(patchify, patchify, kTokens, kPortable, kBoth)                                          \
   ROW(unpatchify, unpatchify, kTokens, kPortable, kBoth)                                      \

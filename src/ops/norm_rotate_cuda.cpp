@@ -1,3 +1,4 @@
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -65,16 +66,37 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
   }
 };
 
+bool is_table(const Tensor& table, const Tensor& x) {
+  return is_float(table, {x.size(1), x.size(3) / 2}, x) && !table.requires_grad();
+}
+
+bool is_rows(const Tensor& x) {
+  return on_capable_gpu(x) && x.dim() == 4 && element_of(x.scalar_type()) &&
+         kernels::in_range(head_rows(x));
+}
+
 }  // namespace
+
+std::optional<Tensor> rotate(const Tensor& x_in, const Tensor& cos_in, const Tensor& sin_in) {
+  if (at::GradMode::is_enabled() && x_in.requires_grad()) return std::nullopt;
+  if (!is_rows(x_in) || !is_table(cos_in, x_in) || !is_table(sin_in, x_in)) return std::nullopt;
+  const Tensor x = x_in.contiguous(), cos = cos_in.contiguous(), sin = sin_in.contiguous();
+  const Launching launching(x);
+  const Tensor y = at::empty(x.sizes(), x.options());
+  const kernels::NormRotate p{.x = x.const_data_ptr(),
+                              .cos = cos.const_data_ptr<float>(),
+                              .sin = sin.const_data_ptr<float>(),
+                              .y = y.mutable_data_ptr(),
+                              .shape = head_rows(x),
+                              .element = *element_of(x.scalar_type())};
+  Launching::check(kernels::launch_norm_rotate(p, launching.stream()), "rotate");
+  return y;
+}
 
 std::optional<Tensor> norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos,
                                   const Tensor& sin) {
-  if (!on_capable_gpu(x) || x.dim() != 4 || !element_of(x.scalar_type())) return std::nullopt;
-  const auto is_table = [&](const Tensor& table) {
-    return is_float(table, {x.size(1), x.size(3) / 2}, x) && !table.requires_grad();
-  };
-  const bool served = is_float(gain, {x.size(3)}, x) && is_table(cos) && is_table(sin);
-  if (!served || !kernels::in_range(head_rows(x))) return std::nullopt;
+  if (!is_rows(x) || !is_float(gain, {x.size(3)}, x) || !is_table(cos, x) || !is_table(sin, x))
+    return std::nullopt;
   return NormRotate::apply(x, gain, cos, sin);
 }
 

@@ -4,6 +4,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/pow.h>
 
+#include "fused_cuda.h"
+
 namespace praxino::ops {
 
 RopeSplit rope_split_video(int64_t head_width) {
@@ -32,13 +34,21 @@ RopeTable rope_table(const at::Tensor& positions, const RopeSplit& split, double
   return {all.cos(), all.sin()};
 }
 
-at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+// Products of bfloat16 and float32 are float32.
+at::Tensor formula::rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const int64_t half = x.size(-1) / 2;
-  const at::Tensor c = cos.unsqueeze(1).to(x.scalar_type());
-  const at::Tensor s = sin.unsqueeze(1).to(x.scalar_type());
+  const at::Tensor c = cos.unsqueeze(1);
+  const at::Tensor s = sin.unsqueeze(1);
   const at::Tensor x1 = x.narrow(-1, 0, half);
   const at::Tensor x2 = x.narrow(-1, half, half);
-  return at::cat({x1 * c - x2 * s, x2 * c + x1 * s}, -1);
+  return at::cat({x1 * c - x2 * s, x2 * c + x1 * s}, -1).to(x.scalar_type());
+}
+
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  if constexpr (cuda::kBuilt) {
+    if (const auto y = cuda::checked::rotate(x, cos, sin)) return *y;
+  }
+  return formula::rotate(x, cos, sin);
 }
 
 }  // namespace praxino::ops

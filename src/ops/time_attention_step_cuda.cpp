@@ -90,23 +90,23 @@ SelfCheck check_of_time_attention_step(at::TensorOptions o) {
     return QkNorm{
         in[3], in[3], {angles(places, 5), angles(places, 6)}, {angles(keys, 7), angles(keys, 8)}};
   };
-  SelfCheck check{.kernel =
-                      [norm_of](const Inputs& in) {
-                        const at::NoGradGuard no_gradient;  // it has none
-                        return cuda::time_attention_step(in[0], in[1], in[2], norm_of(in)).value();
-                      },
-                  .formula =
-                      [norm_of](const Inputs& in) {
-                        const at::NoGradGuard no_gradient;
-                        const QkNorm norm = norm_of(in);
-                        const Tensor q = formula::norm_rotate(in[0].squeeze(1), norm.query_gain,
-                                                              norm.queries.cos, norm.queries.sin);
-                        const Tensor k = rotate(in[1].flatten(1, 2), norm.keys.cos, norm.keys.sin);
-                        return ops::time_attention_step(q.unsqueeze(1), k.view(in[1].sizes()),
-                                                        in[2]);
-                      },
-                  .cases = {},
-                  .tolerance = o.dtype().toScalarType() == at::kBFloat16 ? 3e-2 : 1e-4};
+  SelfCheck check{
+      .kernel =
+          [norm_of](const Inputs& in) {
+            const at::NoGradGuard no_gradient;  // it has none
+            return cuda::time_attention_step(in[0], in[1], in[2], norm_of(in)).value();
+          },
+      .formula =
+          [norm_of](const Inputs& in) {
+            const at::NoGradGuard no_gradient;
+            const QkNorm norm = norm_of(in);
+            const Tensor q = formula::norm_rotate(in[0].squeeze(1), norm.query_gain,
+                                                  norm.queries.cos, norm.queries.sin);
+            const Tensor k = formula::rotate(in[1].flatten(1, 2), norm.keys.cos, norm.keys.sin);
+            return ops::time_attention_step(q.unsqueeze(1), k.view(in[1].sizes()), in[2]);
+          },
+      .cases = {},
+      .tolerance = o.dtype().toScalarType() == at::kBFloat16 ? 3e-2 : 1e-4};
   for (const int64_t width : {64, 128}) {
     check.cases.push_back({noise({2, 1, 3, 6, width}, 0, o), noise({2, 9, 3, 2, width}, 1, o),
                            noise({2, 9, 3, 2, width}, 2, o),

@@ -152,6 +152,47 @@ INSTANTIATE_TEST_SUITE_P(Shapes, NormRotateKernel,
                                            HeadRows{2, 3, 1, 256}, HeadRows{1, 3, 2, 512},
                                            HeadRows{1, 2, 2, 528}));
 
+// Rows as they are, turned by the angles of their position.
+Doubles rotated(const Inputs& in) {
+  const auto width = static_cast<size_t>(in.shape.width), half = width / 2;
+  const auto positions = static_cast<size_t>(in.shape.positions);
+  const auto heads = static_cast<size_t>(in.shape.heads);
+  Doubles y(in.x.size());
+  for (size_t row = 0; row * width < y.size(); ++row) {
+    const size_t at = row * width, angle = row / heads % positions * half;
+    for (size_t i = 0; i < half; ++i) {
+      const double c = double{in.cos[angle + i]}, s = double{in.sin[angle + i]};
+      y[at + i] = in.x[at + i] * c - in.x[at + half + i] * s;
+      y[at + half + i] = in.x[at + half + i] * c + in.x[at + i] * s;
+    }
+  }
+  return y;
+}
+
+template <class T>
+Doubles rotate_kernel(const Inputs& in, uint64_t seed) {
+  CudaOnCpu cuda({.seed = seed, .multiprocessors = static_cast<int>(seed)});
+  T* y = cuda.allocate<T>(in.x.size(), "y", in.skew[4]);
+  EXPECT_TRUE(launch_norm_rotate({.x = cuda.upload(typed<T>(in.x), "x", in.skew[0]),
+                                  .cos = cuda.upload(in.cos, "cos", in.skew[2]),
+                                  .sin = cuda.upload(in.sin, "sin", in.skew[3]),
+                                  .y = y,
+                                  .shape = in.shape,
+                                  .element = kElementOf<T>},
+                                 nullptr)
+                  .ok());
+  return exact(cuda.download(y, in.x.size()));
+}
+
+TEST_P(NormRotateKernel, WithoutAGainRotatesRowsAsTheyAre) {
+  Inputs in = inputs(GetParam());
+  const Doubles want = rotated(in);
+  EXPECT_LE(distance(rotate_kernel<float>(in, 1), want), bound<float>(want));
+  EXPECT_LE(distance(rotate_kernel<Bf16>(in, 2), want), bound<Bf16>(want));
+  in.skew[0] = 1;
+  EXPECT_LE(distance(rotate_kernel<Bf16>(in, 3), want), bound<Bf16>(want));
+}
+
 TEST(NormRotateKernels, TakeAnyPointerUnaligned) {
   for (size_t i = 0; i < 7; ++i) {
     Inputs in = inputs({2, 3, 2, 32});

@@ -6,6 +6,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
+#include "praxino/ops/planned_device.h"
 #include "support/tensors.h"
 
 namespace praxino {
@@ -144,6 +145,21 @@ TEST_P(Models, DecodingWithSinksEqualsForwardUntilTheWindowMoves) {
   config.window = 3;
   config.sinks = 1;
   expect_decode_equals_forward(config, 4);
+}
+
+// What a GPU's kernels take: keys and values that came out of bfloat16 products, as they are.
+TEST_P(Models, ACacheOnAGpuHoldsWhatTheModelComputesIn) {
+  const ops::PlannedDevice gpu(at::kCUDA);
+  const auto bytes = [](bool bf16, at::Device device) {
+    const WorldModel model(small(GetParam()), kGrid, fields(),
+                           {.device = device, .bf16 = bf16, .clip_frames = kFrames});
+    return model.make_cache(kBatch)->bytes();
+  };
+  const int64_t whole = bytes(false, at::kMeta);
+  EXPECT_EQ(bytes(false, at::kCPU), whole);
+  EXPECT_EQ(bytes(true, at::kCPU), whole);
+  const int64_t frame = kBatch * (kGrid.count() * kGrid.width + 1) * 4;  // the last one's tokens
+  EXPECT_EQ(2 * (bytes(true, at::kMeta) - frame), whole - frame);
 }
 
 TEST_P(Models, ACacheBranches) {

@@ -2,10 +2,12 @@
 // run on the CPU in tests/kernels.
 #include "ops/fused_cuda.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 
 #include "ops/on_gpu.h"
 #include "praxino/ops/norm.h"
+#include "praxino/ops/rope.h"
 
 namespace praxino::ops {
 namespace {
@@ -84,12 +86,29 @@ TEST_P(FusedCuda, NormRotateEqualsItsFormula) {
   }
 }
 
+// Used keys of a cache with other slots behind them: rows of a batch are not next to each other.
+TEST_P(FusedCuda, RotateEqualsItsFormula) {
+  const at::NoGradGuard no_gradient;  // it has none
+  for (const Shape& shape : {Shape{1, 5, 3, 16}, Shape{3, 7, 2, 34}, Shape{2, 130, 3, 128}}) {
+    const at::Tensor slots =
+        gpu(normal({shape.b, shape.t + 2, shape.n, shape.d}, 5)).to(GetParam());
+    const at::Tensor x = slots.narrow(1, 0, shape.t);
+    const at::Tensor cos = gpu(normal({shape.t, shape.d / 2}, 7)),
+                     sin = gpu(normal({shape.t, shape.d / 2}, 8));
+    const at::Tensor want = formula::rotate(x.to(at::kFloat), cos, sin);
+    EXPECT_LT(testing::relative_error(cuda::rotate(x, cos, sin).value().to(at::kFloat), want),
+              GetParam() == at::kFloat ? 1e-6 : 4e-3);
+  }
+  const at::Tensor x = gpu(normal({1, 3, 2, 16})).to(GetParam()), table = gpu(normal({3, 8}));
+  EXPECT_TRUE(cuda::checked::rotate(x, table, table).has_value());
+  EXPECT_FALSE(cuda::rotate(x, table.narrow(0, 0, 2), table).has_value());
+}
+
 // A warp a row, a block a row, rows that are read twice.
 TEST_P(FusedCuda, CrossEntropyEqualsItsFormula) {
   for (const auto& [rows, classes] : std::vector<std::pair<int64_t, int64_t>>{
            {37, 64}, {9, 33}, {5, 1024}, {7, 8192}, {5, 8200}, {3, 50'257}, {2, 65'536}}) {
-    const at::Tensor targets =
-        gpu(at::arange(rows, at::TensorOptions(at::kLong)) * 7919 % classes);
+    const at::Tensor targets = gpu(at::arange(rows, at::TensorOptions(at::kLong)) * 7919 % classes);
     const CrossEntropyOptions options{.weights = gpu(normal({rows}, 10))};
     expect_equal(
         [&](const Inputs& in) {

@@ -47,5 +47,15 @@ TEST(Rope, KeepsLengths) {
             1e-5);
 }
 
+// Angles are not rounded to bfloat16: only the result is.
+TEST(Rope, RotatesBfloat16InFloat) {
+  const at::Tensor x = normal({2, 7, 3, 16}, 1).to(at::kBFloat16);
+  const at::Tensor time = at::arange(7, at::kFloat) * 13;
+  const RopeTable table = rope_table(at::stack({time, time, time}, 1), {3, 3, 2}, 100.0);
+  const at::Tensor got = rotate(x, table.cos, table.sin);
+  EXPECT_EQ(got.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(got.equal(rotate(x.to(at::kFloat), table.cos, table.sin).to(at::kBFloat16)));
+}
+
 }  // namespace
 }  // namespace praxino::ops

@@ -28,8 +28,13 @@ RopeSplit rope_split_time(int64_t head_width);
 /// Pair i of n on an axis turns by position * base^(-i/n).
 RopeTable rope_table(const at::Tensor& positions, const RopeSplit& split, double base);
 
-/// Rotates x: R S H K by S K/2 tables; same dtype. Halves: (x1, x2) -> (x1 cos - x2 sin, x2 cos +
-/// x1 sin).
+/// Rotates x: R S H K by S K/2 float32 tables; same dtype, products and sums in float32. Halves:
+/// (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin).
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+
+namespace formula {
+/// In operations of LibTorch, on any device.
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+}  // namespace formula
 
 }  // namespace praxino::ops
