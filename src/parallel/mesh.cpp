@@ -66,14 +66,14 @@ std::vector<int64_t> members_of(const MeshShape& shape, const MeshPlace& place, 
 // A rank has a connection to every other for each group of all ranks, of which there are up to
 // three, and the one that hosts the store three more from each. Beside them: data, checkpoints,
 // NCCL.
-void allow_connections(int64_t ranks) {
+void allow_connections(const Launch& launch) {
   constexpr int64_t kEach = 6, kBeside = 512;
-  const int64_t wanted = kEach * ranks + kBeside, allowed = allow_open_files(wanted);
-  if (allowed >= wanted) return;
+  const int64_t wanted = kEach * launch.ranks + kBeside, allowed = allow_open_files(wanted);
+  if (allowed >= wanted || launch.local_rank != 0) return;
   log::warning(
       "{} ranks may need up to {} open files and connections each, and this machine allows a "
       "process {} (ulimit -Hn): raise that limit where ranks fail to connect or to read",
-      ranks, wanted, allowed);
+      launch.ranks, wanted, allowed);
 }
 
 /// Waits until every rank has said that it is here, so that those who did not come can be named.
@@ -287,7 +287,7 @@ std::unique_ptr<Mesh> Mesh::join(const Launch& launch, const MeshOptions& option
         "set MASTER_ADDR to that machine's name (mpirun: -x MASTER_ADDR=...)",
         launch.launcher, launch.ranks);
   }
-  allow_connections(launch.ranks);
+  allow_connections(launch);
   const StorePtr store = connect_store(launch, options.join_seconds);
   auto state = std::make_unique<State>();
   state->address = gloo_address(launch);
