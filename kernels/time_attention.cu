@@ -11,25 +11,15 @@ using namespace device;
 template <int kWidth, int kTiles>
 class Forward {
  public:
-  PRAXINO_DEVICE explicit Forward(const TimeAttention& p)
-      : p_(p), team_(p.plan), mask_(p.in.shape, team_.tile) {}
+  PRAXINO_DEVICE explicit Forward(const TimeAttention<Bf16>& p)
+      : p_(p), team_(p.plan), mask_(fragment_mask(p.in.shape, team_.tile)) {}
 
   PRAXINO_DEVICE void run() const {
-    const TimeRun run = time_run(p_.in.shape, p_.plan, static_cast<int>(block_index()));
-    if (run.first < run.end) walk(run);
+    walk(p_.in.shape, p_.plan, team_,
+         [&](const TimeCursor& at) { attend(time_spot(p_.in.shape, team_, at)); });
   }
 
  private:
-  PRAXINO_DEVICE void walk(const TimeRun& run) const {
-    const TimeShape& shape = p_.in.shape;
-    const TimeStep step = time_step(shape, p_.plan.teams);
-    TimeCursor at = time_cursor(shape, run.first + team_.number);
-    for (int i = run.first + team_.number; i < run.end; i += p_.plan.teams) {
-      attend(time_spot(shape, team_, at));
-      advance(at, step, shape);
-    }
-  }
-
   enum Image { kK, kV };
 
   PRAXINO_DEVICE Bf16* image(Image operand) const {
@@ -44,7 +34,7 @@ class Forward {
   }
 
   PRAXINO_DEVICE void attend(const TimeSpot& spot) const {
-    const TimeInputs& in = p_.in;
+    const TimeInputs<Bf16>& in = p_.in;
     const TimeShape& shape = in.shape;
     const bool normed = in.queries.gain != nullptr;
     TimeRows<kWidth> k = load_rows<kWidth>(in.k, spot, time_heads(in.k_token, spot.head));
@@ -81,44 +71,43 @@ class Forward {
     return result;
   }
 
-  const TimeAttention& p_;
+  const TimeAttention<Bf16>& p_;
   TimeTeam team_;
   TimeMask mask_;
 };
 
 template <int kWidth, int kTiles>
 PRAXINO_KERNEL(32 * kForwardTiles.most_warps(kWidth), 1)
-time_attention_kernel(TimeAttention p) {
+time_attention_kernel(TimeAttention<Bf16> p) {
   Forward<kWidth, kTiles>(p).run();
-}
-
-bool served(const TimeAttention& p) {
-  const TimeInputs& in = p.in;
-  return in_range(in, p.plan, kForwardTiles) && aligned_16(p.o);
 }
 
 }  // namespace
 
 TimeDevice time_device() { return {shared_limit(), multiprocessors()}; }
 
-bool in_range(const TimeInputs& in, const TimePlan& plan, const TimeTiles& tiles) {
+template <class T>
+bool in_range(const TimeInputs<T>& in, const TimePlan& plan, const TimeTiles& tiles) {
   const TimeShape& shape = in.shape;
   if (!in_range(shape)) return false;
   // A plan is what time_plan() makes for one of the limits.
   if (plan.warps == 0 || time_plan(shape, tiles, {plan.shared_bytes, plan.blocks}) != plan)
     return false;
-  for (const TimeNorm& norm : {in.queries, in.keys}) {
-    if ((norm.gain == nullptr) != (in.queries.gain == nullptr)) return false;
-    if (!aligned_16(norm.gain) || !aligned_16(norm.cos) || !aligned_16(norm.sin)) return false;
-  }
-  for (const int64_t token : {in.q_token, in.k_token, in.v_token}) {
-    if (token % 8 != 0 || token < 0 || token > INT32_MAX) return false;
-  }
-  return aligned_16(in.q) && aligned_16(in.k) && aligned_16(in.v);
+  const auto norm_fits = [&](const TimeNorm& norm) {
+    return (norm.gain == nullptr) == (in.queries.gain == nullptr) && aligned_16(norm.gain) &&
+           aligned_16(norm.cos) && aligned_16(norm.sin);
+  };
+  const auto rows_fit = [](const T* rows, int64_t token) {
+    return aligned_16(rows) && token % 8 == 0 && token >= 0 && token <= INT32_MAX;
+  };
+  return norm_fits(in.queries) && norm_fits(in.keys) && rows_fit(in.q, in.q_token) &&
+         rows_fit(in.k, in.k_token) && rows_fit(in.v, in.v_token);
 }
+template bool in_range(const TimeInputs<Bf16>&, const TimePlan&, const TimeTiles&);
+template bool in_range(const TimeInputs<float>&, const TimePlan&, const TimeTiles&);
 
-Status launch_time_attention(const TimeAttention& p, Stream stream) {
-  if (!served(p)) return kRefused;
+Status launch_time_attention(const TimeAttention<Bf16>& p, Stream stream) {
+  if (!in_range(p.in, p.plan, kForwardTiles) || !aligned_16(p.o)) return kRefused;
   const TimeShape& shape = p.in.shape;
   if (shape.all_sequences() == 0) return {};
   const bool few = p.plan.tiles <= kFewTimeTiles;

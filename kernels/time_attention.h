@@ -1,9 +1,11 @@
 #pragma once
 // Attention along time with RMSNorm and rotary positions of queries and keys in the same pass, and
 // its gradient (the operation: time_attention with QkNorm of include/praxino/ops/attention.h).
-// bfloat16, sums in float. Every operand crosses the bus once: 8 bytes an element forward, 14
-// backward, where everything is computed again from q, k, v and the gradient (docs/kernels.md).
-// Deterministic: no atomics, sums in an order that follows from the shape and the plan.
+// bfloat16 on tensor cores, or float by multiplications and additions of floats; sums in float.
+// Every operand crosses the bus once: 8 bytes of bfloat16 an element forward, 14 backward, where
+// everything is computed again from q, k, v and the gradient; in float twice that
+// (docs/kernels.md). Deterministic: no atomics, sums in an order that follows from the shape and
+// the plan.
 //
 // Layouts as in memory: q, o: B T N H K; k, v: B T N G K. The heads of a token are contiguous;
 // tokens of the inputs may lie further apart (`..._token` elements, a multiple of 8), so that q, k
@@ -24,10 +26,12 @@ struct TimeNorm {
   const float* sin = nullptr;
 };
 
+/// T: Bf16 or float, here and below.
+template <class T>
 struct TimeInputs {
-  const Bf16* q = nullptr;
-  const Bf16* k = nullptr;
-  const Bf16* v = nullptr;
+  const T* q = nullptr;
+  const T* k = nullptr;
+  const T* v = nullptr;
   int64_t q_token = 0;
   int64_t k_token = 0;
   int64_t v_token = 0;
@@ -37,29 +41,34 @@ struct TimeInputs {
 };
 
 /// What both passes take: shape, plan and alignments.
-bool in_range(const TimeInputs& inputs, const TimePlan& plan, const TimeTiles& tiles);
+template <class T>
+bool in_range(const TimeInputs<T>& inputs, const TimePlan& plan, const TimeTiles& tiles);
 
+template <class T>
 struct TimeAttention {
-  TimeInputs in;
-  Bf16* o = nullptr;
-  TimePlan plan;  // time_plan(in.shape, kForwardTiles, ...)
+  TimeInputs<T> in;
+  T* o = nullptr;
+  TimePlan plan;  // time_plan(in.shape, forward_tiles<T>(), ...)
 };
 /// kRefused where shape, plan or an alignment is out of range. An empty shape is no work.
-Status launch_time_attention(const TimeAttention& params, Stream stream);
+Status launch_time_attention(const TimeAttention<Bf16>& params, Stream stream);
+Status launch_time_attention(const TimeAttention<float>& params, Stream stream);
 
+template <class T>
 struct TimeAttentionBackward {
-  TimeInputs in;
-  const Bf16* grad = nullptr;  // of o, contiguous
-  Bf16* grad_q = nullptr;
-  Bf16* grad_k = nullptr;
-  Bf16* grad_v = nullptr;
+  TimeInputs<T> in;
+  const T* grad = nullptr;  // of o, contiguous
+  T* grad_q = nullptr;
+  T* grad_k = nullptr;
+  T* grad_v = nullptr;
   float* grad_query_gain = nullptr;  // K
   float* grad_key_gain = nullptr;
   float* workspace = nullptr;  // chunk_workspace(time_sums(in.shape, plan), 2) floats
-  TimePlan plan;               // time_plan(in.shape, kBackwardTiles, ...)
+  TimePlan plan;               // time_plan(in.shape, backward_tiles<T>(), ...)
 };
 /// Writes every gradient; those of the gains are zeros where there are no sequences.
-Status launch_time_attention_backward(const TimeAttentionBackward& params, Stream stream);
+Status launch_time_attention_backward(const TimeAttentionBackward<Bf16>& params, Stream stream);
+Status launch_time_attention_backward(const TimeAttentionBackward<float>& params, Stream stream);
 
 /// Rollout: one new frame over a cache of normalized keys that are not rotated, in any order. One
 /// pass over the cache; arithmetic in float. No gradient.

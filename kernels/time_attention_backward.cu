@@ -1,4 +1,3 @@
-#include "kernels/chunk_sums.h"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/time_tiles.cuh"
 #include "kernels/time_attention.h"
@@ -7,22 +6,6 @@ namespace praxino::kernels {
 namespace {
 
 using namespace device;
-
-// Sums over the 16 rows of 8 neighbours of every lane, already summed over its two rows: 8 columns
-// that lanes with equal lane % 4 share. Every lane ends up with one, column_of_sum().
-PRAXINO_DEVICE float sum_columns(float (&values)[8]) {
-  PRAXINO_UNROLL
-  for (int count = 4; count > 0; count /= 2) {
-    const int distance = 4 * count;
-    const bool upper = (lane_index() & distance) != 0;
-    PRAXINO_UNROLL
-    for (int i = 0; i < count; ++i) {
-      const float other = shuffle_xor(upper ? values[i] : values[i + count], distance);
-      values[i] = (upper ? values[i + count] : values[i]) + other;
-    }
-  }
-  return values[0];
-}
 
 // The rows of a warp on their way back through rotation and norm.
 template <int kWidth>
@@ -40,13 +23,13 @@ class NormBackward {
     PRAXINO_UNROLL
     for (int h = 0; h < kWidth / 64; ++h) {
       if (h > 0) sync_warp();  // else all tables wait in registers at once
-      const TimeGains gains = load_gains<kWidth>(norm_, h);
+      const TimeGains<8> gains = load_gains<kWidth>(norm_, h);
       float first[8] = {}, second[8] = {};
       PRAXINO_UNROLL
       for (int r = 0; r < 2; ++r) rotate_back(grad, h, r, gains, first, second, projection[r]);
       float* sum = sums + column_of_sum(lane_index(), h);
-      store(sum, load(sum) + sum_columns(first));
-      store(sum + kWidth / 2, load(sum + kWidth / 2) + sum_columns(second));
+      store(sum, load(sum) + spread_sums<4>(first));
+      store(sum + kWidth / 2, load(sum + kWidth / 2) + spread_sums<4>(second));
     }
     PRAXINO_UNROLL
     for (int r = 0; r < 2; ++r) {
@@ -65,10 +48,10 @@ class NormBackward {
  private:
   // Words 4 h .. of row r and those half a row on: turned back, times gain and 1 / RMS. Adds what
   // the gain's gradient is the sum of, and gradient times raw row.
-  PRAXINO_DEVICE void rotate_back(TimeResult<kWidth>& grad, int h, int r, const TimeGains& gains,
+  PRAXINO_DEVICE void rotate_back(TimeResult<kWidth>& grad, int h, int r, const TimeGains<8>& gains,
                                   float (&first)[8], float (&second)[8], float& projection) const {
     constexpr int kHalf = kWidth / 16;
-    const TimeAngles angles = load_angles<kWidth>(norm_, spot_.position[r], h);
+    const TimeAngles<8> angles = load_angles<kWidth>(norm_, spot_.position[r], h);
     PRAXINO_UNROLL
     for (int w = 0; w < 4; ++w) {
       const Vector<2> x1 = unpack_bf16(raw_.word[r][4 * h + w]);
@@ -94,37 +77,20 @@ class NormBackward {
   const TimeSpot& spot_;
 };
 
-PRAXINO_HOST_DEVICE inline ChunkSums sums_of(const TimeAttentionBackward& p) {
-  return {.results = {p.grad_query_gain, p.grad_key_gain},
-          .workspace = p.workspace,
-          .sums = 2,
-          .shape = time_sums(p.in.shape, p.plan)};
-}
-
 template <int kWidth, int kTiles>
 class Backward {
  public:
-  PRAXINO_DEVICE explicit Backward(const TimeAttentionBackward& p)
-      : p_(p), team_(p.plan), mask_(p.in.shape, team_.tile) {}
+  PRAXINO_DEVICE explicit Backward(const TimeAttentionBackward<Bf16>& p)
+      : p_(p), team_(p.plan), mask_(fragment_mask(p.in.shape, team_.tile)) {}
 
   PRAXINO_DEVICE void run() const {
     if (normed()) clear_sums();
-    const TimeRun run = time_run(p_.in.shape, p_.plan, static_cast<int>(block_index()));
-    if (run.first < run.end) walk(run);
-    if (normed()) store_sums();
+    walk(p_.in.shape, p_.plan, team_,
+         [&](const TimeCursor& at) { work(time_spot(p_.in.shape, team_, at)); });
+    if (normed()) store_gain_sums<kWidth>(p_, team_, own_sums(), kBackwardTiles.sums * kWidth);
   }
 
  private:
-  PRAXINO_DEVICE void walk(const TimeRun& run) const {
-    const TimeShape& shape = p_.in.shape;
-    const TimeStep step = time_step(shape, p_.plan.teams);
-    TimeCursor at = time_cursor(shape, run.first + team_.number);
-    for (int i = run.first + team_.number; i < run.end; i += p_.plan.teams) {
-      work(time_spot(shape, team_, at));
-      advance(at, step, shape);
-    }
-  }
-
   enum Image { kQ, kGrad, kK, kV };
   enum Scores { kProbabilities, kGradients };
 
@@ -173,7 +139,7 @@ class Backward {
   }
 
   PRAXINO_DEVICE void work(const TimeSpot& spot) const {
-    const TimeInputs& in = p_.in;
+    const TimeInputs<Bf16>& in = p_.in;
     const int64_t contiguous = in.shape.heads() * kWidth;
     TimeRows<kWidth> k = load_rows<kWidth>(in.k, spot, time_heads(in.k_token, spot.head));
     TimeRows<kWidth> q;
@@ -359,19 +325,6 @@ class Backward {
     }
   }
 
-  // Of the team: warp by warp, in their order.
-  PRAXINO_DEVICE void store_sums() const {
-    team_.sync();
-    const int64_t number = block_index() * p_.plan.teams + team_.number;
-    for (int i = kWarp * team_.tile + lane_index(); i < 2 * kWidth; i += kWarp * team_.tiles) {
-      float sum = 0;
-      for (int warp = 0; warp < team_.tiles; ++warp)
-        sum += load(own_sums() + kBackwardTiles.sums * kWidth * (warp - team_.tile) + i);
-      const int which = i / kWidth;
-      store(chunk_row(sums_of(p_), number, which) + i - which * kWidth, sum);
-    }
-  }
-
   // Each lane those that it adds to.
   PRAXINO_DEVICE void clear_sums() const {
     PRAXINO_UNROLL
@@ -382,20 +335,20 @@ class Backward {
     }
   }
 
-  const TimeAttentionBackward& p_;
+  const TimeAttentionBackward<Bf16>& p_;
   TimeTeam team_;
   TimeMask mask_;
 };
 
 template <int kWidth, int kTiles>
 PRAXINO_KERNEL(32 * kBackwardTiles.most_warps(kWidth), 1)
-time_attention_backward_kernel(TimeAttentionBackward p) {
+time_attention_backward_kernel(TimeAttentionBackward<Bf16> p) {
   Backward<kWidth, kTiles>(p).run();
 }
 
 }  // namespace
 
-Status launch_time_attention_backward(const TimeAttentionBackward& p, Stream stream) {
+Status launch_time_attention_backward(const TimeAttentionBackward<Bf16>& p, Stream stream) {
   if (!in_range(p.in, p.plan, kBackwardTiles) || !aligned_16(p.grad) || !aligned_16(p.grad_q) ||
       !aligned_16(p.grad_k) || !aligned_16(p.grad_v))
     return kRefused;
@@ -409,7 +362,7 @@ Status launch_time_attention_backward(const TimeAttentionBackward& p, Stream str
       kernel, {"time_attention_backward", p.plan.blocks, p.plan.threads(), p.plan.shared_bytes}, p,
       stream);
   if (!status.ok() || p.in.queries.gain == nullptr) return status;
-  return launch_add_chunks(sums_of(p), stream);
+  return launch_add_chunks(gain_sums(p), stream);
 }
 
 }  // namespace praxino::kernels

@@ -2,7 +2,8 @@
 // How attention along time is spread over blocks, warps and shared memory, as index arithmetic.
 //
 // A sequence is one place of a batch row with one key/value head: `frames` rows of `width`
-// elements, one a frame. Its frames are cut into tiles of 16, the rows of a tensor core product. A
+// elements, one a frame. Its frames are cut into tiles of 16, the rows of a tensor core product
+// (float has the same tiles without tensor cores). A
 // warp works on one tile, the warps of a sequence are a team, and the teams of a block go their own
 // ways: they take neighbouring sequences, which lie next to each other in memory. The query heads
 // that share a key/value head are rounds over the same keys and values.
@@ -10,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/bf16.h"
+#include "kernels/fragments.h"
 #include "kernels/frame_rows.h"
 #include "kernels/host_device.h"
 
@@ -101,6 +104,7 @@ struct TimeTiles {
   int kept = 0;
   int most_warps_64 = 0;
   int most_warps_128 = 0;
+  bool floats = false;  // operands and scores are float: images, scores, nothing else
   constexpr PRAXINO_HOST_DEVICE int raw(int64_t width) const {
     return width == 64 ? raw_64 : raw_128;
   }
@@ -117,6 +121,20 @@ inline constexpr TimeTiles kBackwardTiles{.images = 4,
                                           .kept = 2,
                                           .most_warps_64 = 12,
                                           .most_warps_128 = 8};
+inline constexpr TimeTiles kFloatForwardTiles{
+    .images = 2, .scores = 1, .most_warps_64 = 16, .most_warps_128 = 12, .floats = true};
+inline constexpr TimeTiles kFloatBackwardTiles{
+    .images = 4, .scores = 2, .most_warps_64 = 12, .most_warps_128 = 8, .floats = true};
+
+/// Of the kernels for elements of type T, Bf16 or float.
+template <class T>
+constexpr const TimeTiles& forward_tiles() {
+  return sizeof(T) == sizeof(Bf16) ? kForwardTiles : kFloatForwardTiles;
+}
+template <class T>
+constexpr const TimeTiles& backward_tiles() {
+  return sizeof(T) == sizeof(Bf16) ? kBackwardTiles : kFloatBackwardTiles;
+}
 
 /// Elements between rows of an image of `columns` columns, a multiple of 16: 16 bytes more than the
 /// row has, so that the same 16 bytes of eight rows lie in different banks.
@@ -127,8 +145,17 @@ constexpr PRAXINO_HOST_DEVICE int image_size(int columns) {
   return kTimeTile * image_stride(columns);
 }
 
+/// Floats between rows of a warp's scores for `columns` frames, a multiple of 16: rows are aligned
+/// to 8 bytes, and no bank has two of the words that a warp writes or reads at once.
+constexpr PRAXINO_HOST_DEVICE int score_stride(int columns) { return columns + 2; }
+
 constexpr PRAXINO_HOST_DEVICE size_t time_shared_bytes(const TimeShape& s, const TimeTiles& tiles,
                                                        int warps) {
+  if (tiles.floats) {
+    const int row = tiles.images * static_cast<int>(s.width) +
+                    tiles.scores * score_stride(kTimeTile * s.tiles());
+    return sizeof(float) * static_cast<size_t>(warps) * static_cast<size_t>(kTimeTile * row);
+  }
   const int width = static_cast<int>(s.width), kept = s.group > 1 ? tiles.kept : 0;
   const int of_warp =
       2 * (tiles.images * image_size(width) + tiles.scores * image_size(kTimeTile * s.tiles())) +
@@ -234,6 +261,41 @@ constexpr PRAXINO_HOST_DEVICE int image_element(int lane, int word, int second, 
 /// 3.
 constexpr PRAXINO_HOST_DEVICE int column_of_sum(int lane, int step) {
   return time_column(lane, 4 * step) + lane / 16 % 2 * 4 + lane / 8 % 2 * 2 + lane / 4 % 2;
+}
+
+// Float: eight lanes hold a row, 4 neighbours in every 32 each, so that an access of theirs is 128
+// bytes side by side; and four rows at once, so that what they read of another row from shared
+// memory, where images lie without gaps, serves four products. Elements half a row apart are in the
+// same lane here, too.
+
+inline constexpr int kLaneRows = 4;
+inline constexpr int kRowLanes = 8;
+
+/// Row r of a lane, of its warp's tile.
+constexpr PRAXINO_HOST_DEVICE int lane_row(int lane, int r) {
+  return lane / kRowLanes * kLaneRows + r;
+}
+/// Element `element` of a lane's row, below width / 8.
+constexpr PRAXINO_HOST_DEVICE int lane_column(int lane, int element) {
+  return element / 4 * 32 + lane % kRowLanes * 4 + element % 4;
+}
+/// Which score a lane ends up with of its four rows times two others, value 2 r + other: row of the
+/// tile, and which of the two.
+constexpr PRAXINO_HOST_DEVICE FragmentSpot score_of_lane(int lane) {
+  return {lane_row(lane, lane % kRowLanes / 2), lane % 2};
+}
+/// Score 4 m + r that a lane looks at for the softmax: row of the tile, frame.
+constexpr PRAXINO_HOST_DEVICE FragmentSpot softmax_score(int lane, int number) {
+  return {lane_row(lane, number % kLaneRows), lane % kRowLanes + number / kLaneRows * kRowLanes};
+}
+/// The column that a lane has the sum of, out of those of elements 4 piece .. 4 piece + 3.
+constexpr PRAXINO_HOST_DEVICE int column_of_lane_sum(int lane, int piece) {
+  return lane_column(lane, 4 * piece) + lane / kRowLanes;
+}
+/// How many rows of tile `tile` the sequence has, taken two at a time: even.
+constexpr PRAXINO_HOST_DEVICE int paired_rows(const TimeShape& s, int tile) {
+  const int left = static_cast<int>(s.frames) - kTimeTile * tile;
+  return left >= kTimeTile ? kTimeTile : (left + 1) / 2 * 2;
 }
 
 }  // namespace praxino::kernels

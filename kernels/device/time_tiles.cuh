@@ -1,33 +1,11 @@
 #pragma once
-// What both passes of attention along time do with a warp's 16 rows (kernels/time_tiles.h): bring
-// them in, normalize and rotate, exchange with the team, multiply, bring them out.
+// What both passes of attention along time do with a warp's 16 rows of bfloat16
+// (kernels/time_tiles.h): bring them in, normalize and rotate, exchange with the team, multiply,
+// bring them out.
 
-#include "kernels/device/barrier.cuh"
-#include "kernels/device/math.cuh"
-#include "kernels/device/memory.cuh"
 #include "kernels/device/mma.cuh"
-#include "kernels/device/warp.cuh"
-#include "kernels/time_attention.h"
+#include "kernels/device/time_walk.cuh"
 namespace praxino::kernels::device {
-
-/// The warps that work on one sequence, and which of its tiles is the warp's own.
-struct TimeTeam {
-  int number;  // of the block's teams
-  int tile;
-  int tiles;
-  PRAXINO_DEVICE explicit TimeTeam(const TimePlan& plan)
-      : number(warp_index() / plan.tiles),
-        tile(warp_index() - number * plan.tiles),
-        tiles(plan.tiles) {}
-  /// What the warps of the team wrote before, all of them see after.
-  PRAXINO_DEVICE void sync(Site site = PRAXINO_HERE) const {
-    if (tiles == 1) {
-      sync_warp(kFullWarp, site);
-    } else {
-      sync_named(1 + number, kWarp * tiles, site);
-    }
-  }
-};
 
 /// A warp's tile of 16 rows as operand of products, two rows a lane: words as time_column() says.
 template <int kWidth>
@@ -71,14 +49,6 @@ PRAXINO_DEVICE TimeSpot time_spot(const TimeShape& shape, const TimeTeam& team,
   return spot;
 }
 
-/// A tensor's tokens: elements from one to the next, and the head that is meant.
-struct TimeHeads {
-  int token;
-  int head;
-};
-PRAXINO_DEVICE TimeHeads time_heads(int64_t token, int head) {
-  return {static_cast<int>(token), head};
-}
 /// The first of the lane's elements in row r.
 template <int kWidth>
 PRAXINO_DEVICE int64_t time_offset(const TimeSpot& spot, const TimeHeads& heads, int r) {
@@ -168,37 +138,23 @@ PRAXINO_DEVICE TimeScale inverse_rms(const TimeRows<kWidth>& rows, Site site = P
 }
 
 /// What a lane needs of the norm for words 4 h .. 4 h + 3 and those half a row on.
-struct TimeGains {
-  Vector<8> first, second;
-};
 template <int kWidth>
-PRAXINO_DEVICE TimeGains load_gains(const TimeNorm& norm, int h, Site site = PRAXINO_HERE) {
-  const float* gain = norm.gain + time_column(lane_index(), 4 * h);
-  return {load_vector<8>(gain, site), load_vector<8>(gain + kWidth / 2, site)};
+PRAXINO_DEVICE TimeGains<8> load_gains(const TimeNorm& norm, int h, Site site = PRAXINO_HERE) {
+  return load_gains<kWidth, 8>(norm, time_column(lane_index(), 4 * h), site);
 }
-struct TimeAngles {
-  Vector<8> cos, sin;
-};
 template <int kWidth>
-PRAXINO_DEVICE TimeAngles load_angles(const TimeNorm& norm, int position, int h,
-                                      Site site = PRAXINO_HERE) {
-  const int64_t at = multiply_wide(position, kWidth / 2) + time_column(lane_index(), 4 * h);
-  return {load_vector<8>(norm.cos + at, site), load_vector<8>(norm.sin + at, site)};
+PRAXINO_DEVICE TimeAngles<8> load_angles(const TimeNorm& norm, int position, int h,
+                                         Site site = PRAXINO_HERE) {
+  return load_angles_at<kWidth, 8>(norm, position, time_column(lane_index(), 4 * h), site);
 }
 
 /// Words 4 h .. of row r, and those half a row on.
 template <int kWidth>
 PRAXINO_DEVICE void norm_rotate_chunk(TimeRows<kWidth>& rows, int r, int h, float scale,
-                                      const TimeGains& gains, const TimeAngles& angles) {
+                                      const TimeGains<8>& gains, const TimeAngles<8>& angles) {
   uint32_t *word1 = rows.word[r] + 4 * h, *word2 = word1 + kWidth / 16;
   Vector<8> x1 = unpack_chunk(word1), x2 = unpack_chunk(word2);
-  PRAXINO_UNROLL
-  for (int i = 0; i < 8; ++i) {
-    const float a = x1.v[i] * scale * gains.first.v[i];
-    const float b = x2.v[i] * scale * gains.second.v[i];
-    x1.v[i] = a * angles.cos.v[i] - b * angles.sin.v[i];
-    x2.v[i] = b * angles.cos.v[i] + a * angles.sin.v[i];
-  }
+  norm_rotate_pair(x1, x2, scale, gains, angles);
   pack_chunk(word1, x1);
   pack_chunk(word2, x2);
 }
@@ -210,7 +166,7 @@ PRAXINO_DEVICE void norm_rotate(TimeRows<kWidth>& rows, const TimeScale& scale,
                                 Site site = PRAXINO_HERE) {
   PRAXINO_UNROLL
   for (int h = 0; h < kWidth / 64; ++h) {
-    const TimeGains gains = load_gains<kWidth>(norm, h, site);
+    const TimeGains<8> gains = load_gains<kWidth>(norm, h, site);
     PRAXINO_UNROLL
     for (int r = 0; r < 2; ++r) {
       norm_rotate_chunk(rows, r, h, scale.of[r], gains,
@@ -274,24 +230,13 @@ PRAXINO_DEVICE FragmentA as_operand(const FragmentC* c) {
            pack_bf16(c[1].v[0], c[1].v[1]), pack_bf16(c[1].v[2], c[1].v[3])}};
 }
 
-/// What a tile of queries sees: a bit for each tile, and one for each of the lane's scores, 8 for
-/// each tile. The same for all sequences.
-struct TimeMask {
-  uint32_t tiles = 0;
-  uint32_t scores = 0;
-  PRAXINO_DEVICE TimeMask(const TimeShape& shape, int query) {
-    PRAXINO_UNROLL
-    for (int tile = 0; tile < kMostTimeTiles; ++tile)
-      tiles |= shape.sees_any(query, tile) ? 1U << tile : 0U;
-    PRAXINO_NO_UNROLL
-    for (int bit = 0; bit < 8 * kMostTimeTiles; ++bit) {
-      const FragmentSpot spot = fragment_c(lane_index(), bit % 4);
-      const bool seen = shape.sees(kTimeTile * query + spot.row, bit / 4 * 8 + spot.column);
-      scores |= seen ? 1U << bit : 0U;
-    }
-  }
-  PRAXINO_DEVICE bool sees_tile(int tile) const { return (tiles >> tile & 1U) != 0; }
-};
+/// Of a lane's scores as products leave them.
+PRAXINO_DEVICE TimeMask fragment_mask(const TimeShape& shape, int query) {
+  return {shape, query, [&](int number) {
+            const FragmentSpot spot = fragment_c(lane_index(), number % 4);
+            return shape.sees(kTimeTile * query + spot.row, number / 4 * 8 + spot.column);
+          }};
+}
 
 /// Scores of 16 queries become probabilities, or zero where a frame does not see the other.
 template <int kWidth, int kPieces>

@@ -189,7 +189,8 @@ Case attention(Scale scale, at::ScalarType type, const Form& form, const Heads& 
       // Forward: q, o, k, v. Backward: q, the gradients of o and q; k, v and theirs.
       .forward = {.bytes = row * (2 * h + 2 * g), .flop = flop},
       .backward = {.bytes = row * (3 * h + 4 * g), .flop = 2.5 * flop},
-      .inputs = [s, form, positions](const at::TensorOptions& o) -> Inputs {
+      .inputs = [s, form, positions, type](const at::TensorOptions& on) -> Inputs {
+        const at::TensorOptions o = on.dtype(type);
         Inputs in = {at::randn({s.b, s.t, s.n, s.h, s.k}, o),
                      at::randn({s.b, s.t, s.n, s.g, s.k}, o),
                      at::randn({s.b, s.t, s.n, s.g, s.k}, o)};
@@ -218,7 +219,7 @@ Case attention(Scale scale, at::ScalarType type, const Form& form, const Heads& 
 std::vector<Case> attention_cases(Scale scale, at::ScalarType type) {
   constexpr Form kSpace{Kind::kSpace, false}, kSpaceNormed{Kind::kSpace, true},
       kTime{Kind::kTime, true}, kTimePlain{Kind::kTime, false}, kFrames{Kind::kFrameCausal, false};
-  return {
+  std::vector<Case> cases = {
       attention(scale, type, kTime, {4, 16, 1024, 16, 16, 64}),
       attention(scale, type, kTime, {1, 64, 1024, 16, 16, 64}),
       attention(scale, type, kTime, {4, 16, 1024, 8, 8, 128}),
@@ -250,6 +251,12 @@ std::vector<Case> attention_cases(Scale scale, at::ScalarType type) {
       attention(scale, type, kSpaceNormed, {1, 32, 1024, 16, 16, 64}),
       attention(scale, type, kSpaceNormed, {1, 32, 1024, 8, 8, 128}),
   };
+  // The attention that has a kernel for float32, too: it stands beside the others.
+  if (type != at::kFloat) {
+    cases.push_back(attention(scale, at::kFloat, kTime, {2, 32, 1024, 16, 16, 64}));
+    cases.push_back(attention(scale, at::kFloat, kTime, {1, 64, 1024, 8, 8, 128}));
+  }
+  return cases;
 }
 
 }  // namespace praxino::bench

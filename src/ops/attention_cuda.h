@@ -2,8 +2,8 @@
 // The attentions of praxino/ops/attention.h on a GPU, as autograd functions around the kernels of
 // kernels/. Arguments and results as there; without a norm, queries and keys are taken as they are.
 // Each returns nothing where its kernel does not serve: no GPU that runs it, another type than
-// bfloat16, head widths other than 64 and 128, no elements. Strides are taken as they are where
-// rows of heads lie on 16 bytes, else the operand is copied.
+// bfloat16 (time_attention takes float32, too), head widths other than 64 and 128, no elements.
+// Strides are taken as they are where rows of heads lie on 16 bytes, else the operand is copied.
 
 #include <ATen/core/Tensor.h>
 

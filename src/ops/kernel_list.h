@@ -13,7 +13,7 @@ namespace praxino::ops::cuda {
   ROW(frame_causal_attention_hopper, frame_causal_attention, kAttention, kHopper, kBfloat16)  \
   ROW(frame_causal_attention, frame_causal_attention, kAttention, kPortable, kBfloat16)       \
   ROW(frame_causal_attention_parts, frame_causal_attention, kAttention, kPortable, kBfloat16) \
-  ROW(time_attention, time_attention, kAttention, kPortable, kBfloat16)                       \
+  ROW(time_attention, time_attention, kAttention, kPortable, kBoth)                           \
   ROW(time_attention_long, time_attention, kAttention, kPortable, kBfloat16)                  \
   ROW(time_attention_step, time_attention_step, kAttention, kPortable, kBoth)                 \
   ROW(norm_modulate, norm_modulate, kNorm, kPortable, kBoth)                                  \

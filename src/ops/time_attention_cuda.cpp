@@ -40,26 +40,48 @@ Tensor even_tokens(const Tensor& x) {
   return even ? x : x.contiguous();
 }
 
-const Bf16* elements(const Tensor& x) { return static_cast<const Bf16*>(x.const_data_ptr()); }
-Bf16* mutable_elements(const Tensor& x) { return static_cast<Bf16*>(x.mutable_data_ptr()); }
+template <class T>
+const T* elements(const Tensor& x) {
+  return static_cast<const T*>(x.const_data_ptr());
+}
+template <class T>
+T* mutable_elements(const Tensor& x) {
+  return static_cast<T*>(x.mutable_data_ptr());
+}
+
+// run(an element of the tensor's type).
+template <class Run>
+auto with_element(const Tensor& x, const Run& run) {
+  return x.scalar_type() == at::kFloat ? run(float{}) : run(Bf16{});
+}
 
 // What the backward pass needs again. q, k, v, gain, cos, sin of queries, of keys.
-kernels::TimeInputs time_inputs(const variable_list& in, const kernels::TimeShape& shape) {
+template <class T>
+kernels::TimeInputs<T> time_inputs(const variable_list& in, const kernels::TimeShape& shape) {
   const auto norm = [&](size_t first) -> kernels::TimeNorm {
     if (!in[first].defined()) return {};
     return kernels::TimeNorm{.gain = in[first].const_data_ptr<float>(),
                              .cos = in[first + 1].const_data_ptr<float>(),
                              .sin = in[first + 2].const_data_ptr<float>()};
   };
-  return {.q = elements(in[0]),
-          .k = elements(in[1]),
-          .v = elements(in[2]),
+  return {.q = elements<T>(in[0]),
+          .k = elements<T>(in[1]),
+          .v = elements<T>(in[2]),
           .q_token = in[0].stride(2),
           .k_token = in[1].stride(2),
           .v_token = in[2].stride(2),
           .queries = norm(3),
           .keys = norm(6),
           .shape = shape};
+}
+
+const kernels::TimeTiles& forward_tiles(const Tensor& q) {
+  return q.scalar_type() == at::kFloat ? kernels::forward_tiles<float>()
+                                       : kernels::forward_tiles<Bf16>();
+}
+const kernels::TimeTiles& backward_tiles(const Tensor& q) {
+  return q.scalar_type() == at::kFloat ? kernels::backward_tiles<float>()
+                                       : kernels::backward_tiles<Bf16>();
 }
 
 struct TimeAttention : torch::autograd::Function<TimeAttention> {
@@ -73,11 +95,13 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
       in.push_back(x.defined() ? x.contiguous() : x);
     const kernels::TimeShape shape = time_shape(q, k, {.window = window, .sinks = sinks});
     const Tensor o = at::empty(q.sizes(), q.options());
-    const kernels::TimeAttention p{
-        .in = time_inputs(in, shape),
-        .o = mutable_elements(o),
-        .plan = time_plan(shape, kernels::kForwardTiles, kernels::time_device())};
-    Launching::check(kernels::launch_time_attention(p, launching.stream()), "time_attention");
+    with_element(q, [&]<class T>(T) {
+      const kernels::TimeAttention<T> p{
+          .in = time_inputs<T>(in, shape),
+          .o = mutable_elements<T>(o),
+          .plan = time_plan(shape, forward_tiles(q), kernels::time_device())};
+      Launching::check(kernels::launch_time_attention(p, launching.stream()), "time_attention");
+    });
     ctx->save_for_backward(in);
     ctx->saved_data["window"] = window;
     ctx->saved_data["sinks"] = sinks;
@@ -92,8 +116,7 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
     const kernels::TimeShape shape = time_shape(
         q, k,
         {.window = ctx->saved_data["window"].toInt(), .sinks = ctx->saved_data["sinks"].toInt()});
-    const kernels::TimePlan plan =
-        time_plan(shape, kernels::kBackwardTiles, kernels::time_device());
+    const kernels::TimePlan plan = time_plan(shape, backward_tiles(q), kernels::time_device());
     const Tensor grad = grads[0].contiguous();
     const Tensor grad_q = at::empty(q.sizes(), q.options()),
                  grad_k = at::empty(k.sizes(), k.options()),
@@ -104,17 +127,20 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
     };
     const Tensor grad_query_gain = floats(shape.width), grad_key_gain = floats(shape.width),
                  workspace = floats(kernels::chunk_workspace(kernels::time_sums(shape, plan), 2));
-    const kernels::TimeAttentionBackward p{.in = time_inputs(in, shape),
-                                           .grad = elements(grad),
-                                           .grad_q = mutable_elements(grad_q),
-                                           .grad_k = mutable_elements(grad_k),
-                                           .grad_v = mutable_elements(grad_v),
-                                           .grad_query_gain = address_of<float>(grad_query_gain),
-                                           .grad_key_gain = address_of<float>(grad_key_gain),
-                                           .workspace = address_of<float>(workspace),
-                                           .plan = plan};
-    Launching::check(kernels::launch_time_attention_backward(p, launching.stream()),
-                     "time_attention backward");
+    with_element(q, [&]<class T>(T) {
+      const kernels::TimeAttentionBackward<T> p{
+          .in = time_inputs<T>(in, shape),
+          .grad = elements<T>(grad),
+          .grad_q = mutable_elements<T>(grad_q),
+          .grad_k = mutable_elements<T>(grad_k),
+          .grad_v = mutable_elements<T>(grad_v),
+          .grad_query_gain = address_of<float>(grad_query_gain),
+          .grad_key_gain = address_of<float>(grad_key_gain),
+          .workspace = address_of<float>(workspace),
+          .plan = plan};
+      Launching::check(kernels::launch_time_attention_backward(p, launching.stream()),
+                       "time_attention backward");
+    });
     const Tensor none;
     return {grad_q, grad_k, grad_v, grad_query_gain, none, none, grad_key_gain, none,
             none,   none,   none};
@@ -124,8 +150,9 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
 bool served(const Tensor& q, const Tensor& k, const Tensor& v, const FrameWindow& window,
             bool gradients) {
   if (!on_capable_gpu(q) || !on_capable_gpu(k) || q.dim() != 5 || k.dim() != 5) return false;
-  for (const Tensor& x : {q, k, v}) {
-    if (x.scalar_type() != at::kBFloat16 || x.device() != q.device()) return false;
+  if (!element_of(q.scalar_type())) return false;
+  for (const Tensor& x : {k, v}) {
+    if (x.scalar_type() != q.scalar_type() || x.device() != q.device()) return false;
   }
   if (k.sizes() != v.sizes() || k.size(3) == 0 || q.size(3) % k.size(3) != 0) return false;
   for (const int64_t dim : {0, 1, 2, 4}) {
@@ -135,7 +162,7 @@ bool served(const Tensor& q, const Tensor& k, const Tensor& v, const FrameWindow
   if (!kernels::in_range(shape)) return false;
   const Launching launching(q);  // the limit is the device's
   const auto& tiles =
-      gradients && at::GradMode::is_enabled() ? kernels::kBackwardTiles : kernels::kForwardTiles;
+      gradients && at::GradMode::is_enabled() ? backward_tiles(q) : forward_tiles(q);
   return time_plan(shape, tiles, kernels::time_device()).warps > 0;
 }
 
@@ -205,7 +232,8 @@ SelfCheck check_of_time_attention(at::TensorOptions o) {
                                                        in[2], kCheckedWindow);
                       },
                   .cases = {},
-                  .tolerance = 3e-2};  // 8 bits, and sums of rounded values
+                  // 8 bits, and sums of rounded values; in float, sums in another order.
+                  .tolerance = o.dtype().toScalarType() == at::kBFloat16 ? 3e-2 : 1e-4};
   const at::TensorOptions f = o.dtype(at::kFloat);
   // Each kernel: sequences of few tiles and of many.
   for (const auto& [width, frames] :

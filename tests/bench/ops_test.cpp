@@ -120,7 +120,7 @@ TEST(OpsCases, HaveSizesThatFitTogether) {
 }
 
 TEST(OpsCases, AlongTimeAreWhatTheKernelTakes) {
-  int64_t cases = 0;
+  int64_t cases = 0, in_float = 0;
   for (const Case& c : all_cases(Scale::kGpu, at::kBFloat16)) {
     if (c.op != "time_attention") continue;
     const Inputs in = planned(c, at::kBFloat16);
@@ -140,10 +140,14 @@ TEST(OpsCases, AlongTimeAreWhatTheKernelTakes) {
     }
     EXPECT_TRUE(kernels::in_range(shape)) << c.name << " " << c.shape;
     const size_t of_hopper = 227 << 10;
-    for (const auto& tiles : {kernels::kForwardTiles, kernels::kBackwardTiles})
+    const bool floats = in[0].scalar_type() == at::kFloat;
+    in_float += floats ? 1 : 0;
+    for (const auto& tiles : {floats ? kernels::kFloatForwardTiles : kernels::kForwardTiles,
+                              floats ? kernels::kFloatBackwardTiles : kernels::kBackwardTiles})
       EXPECT_GT(time_plan(shape, tiles, {of_hopper, 132}).warps, 0) << c.name << " " << c.shape;
   }
   EXPECT_GE(cases, 4);
+  EXPECT_GE(in_float, 1);
 }
 
 TEST(OpsCases, NeverHaveAMaskOfAllTokensByAllTokens) {
@@ -164,6 +168,9 @@ TEST(OpsCases, CountTheBytesAndProductsOfAttention) {
   EXPECT_EQ(time.forward.bytes, 8 * elements) << "8 bytes an element";
   EXPECT_EQ(time.backward.bytes, 14 * elements) << "14 bytes an element";
   EXPECT_EQ(time.forward.flop, 4.0 * 4 * 1024 * (16 * 17 / 2) * 16 * 64);
+  const Case& floats = by_shape.at("time_attention_normed_64 B2 T32 N1024 H16 G16 K64 Float");
+  EXPECT_EQ(floats.forward.bytes, 16.0 * 2 * 32 * 1024 * 16 * 64);
+  EXPECT_EQ(floats.backward.bytes, 28.0 * 2 * 32 * 1024 * 16 * 64);
   EXPECT_EQ(time.backward.flop, 2.5 * time.forward.flop);
   const Case& frames =
       by_shape.at("frame_causal_attention_128 B1 T128 N256 H16 G16 K128 W8 BFloat16");

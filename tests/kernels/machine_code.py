@@ -107,6 +107,10 @@ LIMITS = [
     (r"time_attention_step_kernel", 176, 6, 2),
     (r"time_attention_backward_kernel<64, [24]>", 168, 32, 12, ("HMMA", "LDSM")),  # 12 warps
     (r"time_attention_backward_kernel<128, [24]>", 255, 64, 24, ("HMMA", "LDSM")),
+    (r"time_attention_float_kernel<64>", 128, 16, 8, ("LDGSTS",)),  # 16 warps
+    (r"time_attention_float_kernel<128>", 168, 32, 16, ("LDGSTS",)),  # 12 warps
+    (r"time_attention_float_backward_kernel<64>", 168, 32, 24, ("LDGSTS",)),  # 12 warps
+    (r"time_attention_float_backward_kernel<128>", 255, 64, 48, ("LDGSTS",)),  # 8 warps
     (r"swiglu(_backward)?_kernel<.*, 1>", 32, 0, 0),
     (r"swiglu_kernel<.*, [48]>", 40, 2, 1),
     (r"swiglu_backward_kernel<.*, [48]>", 48, 3, 2),

@@ -1,9 +1,11 @@
-// Attention along time, forward and backward, against its definition in double.
+// Attention along time, forward and backward, in bfloat16 and in float, against its definition in
+// double.
 #include "kernels/time_attention.h"
 
 #include <gtest/gtest.h>
 
 #include <array>
+#include <string>
 
 #include "support/cuda_on_cpu/cuda_on_cpu.h"
 #include "time_reference.h"
@@ -25,9 +27,10 @@ struct Settings {
 };
 
 // q, k and v of each token side by side.
-std::vector<Bf16> joined(const TimeCase& in) {
+template <class T>
+std::vector<T> joined(const TimeCase<T>& in) {
   const int64_t q = in.shape.heads() * in.shape.width, k = in.shape.kv_heads * in.shape.width;
-  std::vector<Bf16> all;
+  std::vector<T> all;
   for (int64_t token = 0; token < in.shape.batch * in.shape.frames * in.shape.places; ++token) {
     all.insert(all.end(), in.q.begin() + token * q, in.q.begin() + (token + 1) * q);
     all.insert(all.end(), in.k.begin() + token * k, in.k.begin() + (token + 1) * k);
@@ -36,9 +39,10 @@ std::vector<Bf16> joined(const TimeCase& in) {
   return all;
 }
 
-TimeInputs upload(CudaOnCpu& cuda, const TimeCase& in, const Settings& settings) {
+template <class T>
+TimeInputs<T> upload(CudaOnCpu& cuda, const TimeCase<T>& in, const Settings& settings) {
   const int64_t q = in.shape.heads() * in.shape.width, k = in.shape.kv_heads * in.shape.width;
-  TimeInputs inputs{.queries = {}, .keys = {}, .shape = in.shape};
+  TimeInputs<T> inputs{.queries = {}, .keys = {}, .shape = in.shape};
   if (in.normed) {
     inputs.queries = {cuda.upload(in.query_gain, "query gain"),
                       cuda.upload(in.query_cos, "query cos"),
@@ -65,49 +69,58 @@ TimeInputs upload(CudaOnCpu& cuda, const TimeCase& in, const Settings& settings)
   return inputs;
 }
 
-std::vector<Bf16> forward(const TimeCase& in, const Settings& settings) {
+template <class T>
+std::vector<T> forward(const TimeCase<T>& in, const Settings& settings) {
   CudaOnCpu cuda({.seed = settings.seed,
                   .multiprocessors = settings.multiprocessors,
                   .shared_limit = settings.shared});
-  const TimeAttention p{.in = upload(cuda, in, settings),
-                        .o = cuda.allocate<Bf16>(in.q.size(), "o"),
-                        .plan = time_plan(in.shape, kForwardTiles, time_device())};
+  const TimeAttention<T> p{.in = upload(cuda, in, settings),
+                           .o = cuda.allocate<T>(in.q.size(), "o"),
+                           .plan = time_plan(in.shape, forward_tiles<T>(), time_device())};
   EXPECT_TRUE(launch_time_attention(p, nullptr).ok());
   return cuda.download(p.o, in.q.size());
 }
 
+template <class T>
 struct Gradients {
-  std::vector<Bf16> q, k, v;
+  std::vector<T> q, k, v;
   std::vector<float> query_gain, key_gain;
 };
 
-Gradients backward(const TimeCase& in, const Settings& settings) {
+template <class T>
+Gradients<T> backward(const TimeCase<T>& in, const Settings& settings) {
   CudaOnCpu cuda({.seed = settings.seed,
                   .multiprocessors = settings.multiprocessors,
                   .shared_limit = settings.shared});
-  const TimePlan plan = time_plan(in.shape, kBackwardTiles, time_device());
+  const TimePlan plan = time_plan(in.shape, backward_tiles<T>(), time_device());
   const auto workspace =
       static_cast<size_t>(in.normed ? chunk_workspace(time_sums(in.shape, plan), 2) : 0);
   const auto gains = static_cast<size_t>(in.normed ? in.shape.width : 0);
-  const TimeAttentionBackward p{.in = upload(cuda, in, settings),
-                                .grad = cuda.upload(in.grad, "grad"),
-                                .grad_q = cuda.allocate<Bf16>(in.q.size(), "grad q"),
-                                .grad_k = cuda.allocate<Bf16>(in.k.size(), "grad k"),
-                                .grad_v = cuda.allocate<Bf16>(in.v.size(), "grad v"),
-                                .grad_query_gain = cuda.allocate<float>(gains, "grad query gain"),
-                                .grad_key_gain = cuda.allocate<float>(gains, "grad key gain"),
-                                .workspace = cuda.allocate<float>(workspace, "workspace"),
-                                .plan = plan};
+  const TimeAttentionBackward<T> p{
+      .in = upload(cuda, in, settings),
+      .grad = cuda.upload(in.grad, "grad"),
+      .grad_q = cuda.allocate<T>(in.q.size(), "grad q"),
+      .grad_k = cuda.allocate<T>(in.k.size(), "grad k"),
+      .grad_v = cuda.allocate<T>(in.v.size(), "grad v"),
+      .grad_query_gain = cuda.allocate<float>(gains, "grad query gain"),
+      .grad_key_gain = cuda.allocate<float>(gains, "grad key gain"),
+      .workspace = cuda.allocate<float>(workspace, "workspace"),
+      .plan = plan};
   EXPECT_TRUE(launch_time_attention_backward(p, nullptr).ok());
   return {cuda.download(p.grad_q, in.q.size()), cuda.download(p.grad_k, in.k.size()),
           cuda.download(p.grad_v, in.v.size()), cuda.download(p.grad_query_gain, gains),
           cuda.download(p.grad_key_gain, gains)};
 }
 
-// At most twice as far from the exact values as the formula in bfloat16.
+// In bfloat16 at most twice as far from the exact values as the formula; in float as far as sums in
+// another order are.
+template <class T>
 void expect_near(const Doubles& got, const Doubles& want, const Doubles& formula,
                  const char* what) {
-  EXPECT_LE(distance(got, want), 2 * distance(formula, want)) << what;
+  const bool floats = kElementOf<T> == Element::kFloat;
+  EXPECT_LE(distance(got, want),
+            floats ? kFloatTolerance * largest(want) : 2 * distance(formula, want))
+      << what;
 }
 
 std::vector<TimeShape> shapes() {
@@ -130,46 +143,67 @@ std::vector<TimeShape> shapes() {
   };
 }
 
-void expect_gradients(const TimeCase& in, const Settings& settings) {
+template <class T>
+void expect_result(const TimeCase<T>& in, const Settings& settings) {
+  const Doubles want = TimeReference(in, false).run().o, formula = TimeReference(in, true).run().o;
+  expect_near<T>(exact(forward(in, settings)), want, formula, "o");
+}
+
+template <class T>
+void expect_gradients(const TimeCase<T>& in, const Settings& settings) {
   const TimeResults want = TimeReference(in, false).run(), near = TimeReference(in, true).run();
-  const Gradients got = backward(in, settings);
-  expect_near(exact(got.q), want.grad_q, near.grad_q, "grad q");
-  expect_near(exact(got.k), want.grad_k, near.grad_k, "grad k");
-  expect_near(exact(got.v), want.grad_v, near.grad_v, "grad v");
+  const Gradients<T> got = backward(in, settings);
+  expect_near<T>(exact(got.q), want.grad_q, near.grad_q, "grad q");
+  expect_near<T>(exact(got.k), want.grad_k, near.grad_k, "grad k");
+  expect_near<T>(exact(got.v), want.grad_v, near.grad_v, "grad v");
   if (!in.normed) return;
-  expect_near(exact(got.query_gain), want.grad_query_gain, near.grad_query_gain, "query gain");
-  expect_near(exact(got.key_gain), want.grad_key_gain, near.grad_key_gain, "key gain");
+  expect_near<T>(exact(got.query_gain), want.grad_query_gain, near.grad_query_gain, "query gain");
+  expect_near<T>(exact(got.key_gain), want.grad_key_gain, near.grad_key_gain, "key gain");
 }
 
-class TimeAttentionKernel : public ::testing::TestWithParam<TimeShape> {};
-
-TEST_P(TimeAttentionKernel, EqualsItsDefinition) {
-  const TimeCase in = time_case(GetParam());
-  const Doubles want = TimeReference(in, false).run().o, formula = TimeReference(in, true).run().o;
-  expect_near(exact(forward(in, {})), want, formula, "o");
+std::string name_of(const TimeShape& s) {
+  return "T" + std::to_string(s.frames) + " K" + std::to_string(s.width) + " group " +
+         std::to_string(s.group) + " window " + std::to_string(s.window);
 }
 
-TEST_P(TimeAttentionKernel, HasTheGradientsOfItsDefinition) {
-  expect_gradients(time_case(GetParam()), {});
+template <class T>
+class TimeAttentionKernels : public ::testing::Test {};
+using Elements = ::testing::Types<Bf16, float>;
+TYPED_TEST_SUITE(TimeAttentionKernels, Elements);
+
+TYPED_TEST(TimeAttentionKernels, EqualTheirDefinition) {
+  for (const TimeShape& shape : shapes()) {
+    SCOPED_TRACE(name_of(shape));
+    expect_result(time_case<TypeParam>(shape), {});
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, TimeAttentionKernel, ::testing::ValuesIn(shapes()));
-
-TEST_P(TimeAttentionKernel, TakesRowsAsTheyAre) {
-  TimeCase in = time_case(GetParam());
-  in.normed = false;
-  const Doubles want = TimeReference(in, false).run().o, formula = TimeReference(in, true).run().o;
-  expect_near(exact(forward(in, {})), want, formula, "o");
-  expect_gradients(in, {});
+TYPED_TEST(TimeAttentionKernels, HaveTheGradientsOfTheirDefinition) {
+  for (const TimeShape& shape : shapes()) {
+    SCOPED_TRACE(name_of(shape));
+    expect_gradients(time_case<TypeParam>(shape), {});
+  }
 }
 
-std::vector<uint32_t> bits(const std::vector<Bf16>& values) {
+TYPED_TEST(TimeAttentionKernels, TakeRowsAsTheyAre) {
+  for (const TimeShape& shape : shapes()) {
+    SCOPED_TRACE(name_of(shape));
+    TimeCase<TypeParam> in = time_case<TypeParam>(shape);
+    in.normed = false;
+    expect_result(in, {});
+    expect_gradients(in, {});
+  }
+}
+
+template <class T>
+std::vector<uint32_t> bits(const std::vector<T>& values) {
   std::vector<uint32_t> result;
-  for (const Bf16 value : values) result.push_back(value.bits);
+  for (const T value : values) result.push_back(bits_of(to_float(value)));
   return result;
 }
 
-void expect_equal_bits(const Gradients& a, const Gradients& b) {
+template <class T>
+void expect_equal_bits(const Gradients<T>& a, const Gradients<T>& b) {
   EXPECT_EQ(bits(a.q), bits(b.q));
   EXPECT_EQ(bits(a.k), bits(b.k));
   EXPECT_EQ(bits(a.v), bits(b.v));
@@ -177,10 +211,10 @@ void expect_equal_bits(const Gradients& a, const Gradients& b) {
   EXPECT_EQ(a.key_gain, b.key_gain);
 }
 
-TEST(TimeAttentionKernels, GiveEqualBitsUnderAllSchedules) {
-  const TimeCase in = time_case(shapes()[4]);
+TYPED_TEST(TimeAttentionKernels, GiveEqualBitsUnderAllSchedules) {
+  const auto in = time_case<TypeParam>(shapes()[4]);
   const auto first = forward(in, {});
-  const Gradients gradients = backward(in, {});
+  const auto gradients = backward(in, {});
   for (uint64_t seed = 2; seed <= 4; ++seed) {
     EXPECT_EQ(bits(forward(in, {.seed = seed})), bits(first));
     expect_equal_bits(backward(in, {.seed = seed}), gradients);
@@ -188,23 +222,22 @@ TEST(TimeAttentionKernels, GiveEqualBitsUnderAllSchedules) {
 }
 
 // Teams take several sequences one after the other, over the ends of places and batch rows.
-TEST(TimeAttentionKernels, WalkOverManySequences) {
+TYPED_TEST(TimeAttentionKernels, WalkOverManySequences) {
   for (const TimeShape& shape :
        {TimeShape{.batch = 1, .places = 35, .kv_heads = 1, .group = 1, .frames = 2, .width = 128},
         TimeShape{.batch = 5, .places = 2, .kv_heads = 3, .group = 1, .frames = 18, .width = 64},
         TimeShape{.batch = 3, .places = 1, .kv_heads = 2, .group = 2, .frames = 33, .width = 64}}) {
-    const TimeCase in = time_case(shape);
-    const auto formula = TimeReference(in, true).run().o, want = TimeReference(in, false).run().o;
+    const auto in = time_case<TypeParam>(shape);
     for (const int multiprocessors : {1, 2}) {
-      expect_near(exact(forward(in, {.multiprocessors = multiprocessors})), want, formula, "o");
+      expect_result(in, {.multiprocessors = multiprocessors});
       expect_gradients(in, {.multiprocessors = multiprocessors});
     }
   }
 }
 
-TEST(TimeAttentionKernels, TurnQueriesAndKeysByOneTable) {
+TYPED_TEST(TimeAttentionKernels, TurnQueriesAndKeysByOneTable) {
   for (const TimeShape& shape : {shapes()[1], shapes()[3], shapes()[4], shapes()[6]}) {
-    TimeCase in = time_case(shape);
+    auto in = time_case<TypeParam>(shape);
     in.key_cos = in.query_cos;
     in.key_sin = in.query_sin;
     EXPECT_EQ(bits(forward(in, {.one_table = true})), bits(forward(in, {})));
@@ -212,51 +245,52 @@ TEST(TimeAttentionKernels, TurnQueriesAndKeysByOneTable) {
   }
 }
 
-TEST(TimeAttentionKernels, TakePartsOfOneProjection) {
+TYPED_TEST(TimeAttentionKernels, TakePartsOfOneProjection) {
   for (const TimeShape& shape : {shapes()[3], shapes()[4]}) {
-    const TimeCase in = time_case(shape);
+    const auto in = time_case<TypeParam>(shape);
     EXPECT_EQ(bits(forward(in, {.one_projection = true})), bits(forward(in, {})));
     expect_equal_bits(backward(in, {.one_projection = true}), backward(in, {}));
   }
 }
 
-TEST(TimeAttentionKernels, WorkOnChipsWithLessSharedMemory) {
+TYPED_TEST(TimeAttentionKernels, WorkOnChipsWithLessSharedMemory) {
   for (const TimeShape& shape : {shapes()[1], shapes()[3], shapes()[6]}) {
-    const TimeCase in = time_case(shape);
+    const auto in = time_case<TypeParam>(shape);
     EXPECT_EQ(bits(forward(in, {.shared = kSharedOfSmallChips / 2})), bits(forward(in, {})));
     expect_gradients(in, {.shared = kSharedOfSmallChips});
   }
 }
 
-TEST(TimeAttentionKernels, TakeAnEmptyBatchFrameOrSequence) {
+TYPED_TEST(TimeAttentionKernels, TakeAnEmptyBatchFrameOrSequence) {
   for (const auto& [batch, places, frames] :
        {std::array<int64_t, 3>{0, 3, 4}, {2, 0, 4}, {2, 3, 0}}) {
-    const TimeCase in = time_case({.batch = batch,
-                                   .places = places,
-                                   .kv_heads = 1,
-                                   .group = 2,
-                                   .frames = frames,
-                                   .width = 64});
+    const auto in = time_case<TypeParam>({.batch = batch,
+                                          .places = places,
+                                          .kv_heads = 1,
+                                          .group = 2,
+                                          .frames = frames,
+                                          .width = 64});
     EXPECT_TRUE(forward(in, {}).empty());
-    const Gradients got = backward(in, {});
+    const auto got = backward(in, {});
     const std::vector<float> zeros(64);
     EXPECT_EQ(got.query_gain, zeros);
     EXPECT_EQ(got.key_gain, zeros);
   }
 }
 
-TEST(TimeAttentionKernels, RefuseWhatTheyDoNotTake) {
+TYPED_TEST(TimeAttentionKernels, RefuseWhatTheyDoNotTake) {
   CudaOnCpu cuda;
-  const TimeCase in = time_case(shapes()[0]);
-  TimeAttention p{.in = upload(cuda, in, {}),
-                  .o = cuda.allocate<Bf16>(in.q.size() + 8, "o"),
-                  .plan = time_plan(in.shape, kForwardTiles, time_device())};
-  const auto refused = [](TimeAttention changed) {
+  const auto in = time_case<TypeParam>(shapes()[0]);
+  TimeAttention<TypeParam> p{
+      .in = upload(cuda, in, {}),
+      .o = cuda.allocate<TypeParam>(in.q.size() + 8, "o"),
+      .plan = time_plan(in.shape, forward_tiles<TypeParam>(), time_device())};
+  const auto refused = [](const TimeAttention<TypeParam>& changed) {
     return launch_time_attention(changed, nullptr).code == kRefused.code;
   };
-  TimeAttention wrong = p;
+  TimeAttention<TypeParam> wrong = p;
   wrong.in.shape.frames = kMostFrames + 1;
-  wrong.plan = time_plan(wrong.in.shape, kForwardTiles, time_device());
+  wrong.plan = time_plan(wrong.in.shape, forward_tiles<TypeParam>(), time_device());
   EXPECT_TRUE(refused(wrong));
   wrong = p;
   wrong.in.shape.width = 96;

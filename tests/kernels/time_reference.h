@@ -1,6 +1,6 @@
 #pragma once
 // Attention along time by its definition, in double, forward and backward: exact, or with the
-// roundings of a formula that keeps its tensors in bfloat16.
+// roundings of a formula that keeps its tensors in T, Bf16 or float.
 
 #include <cmath>
 
@@ -10,28 +10,30 @@
 namespace praxino::kernels::testing {
 
 /// Operands as the kernels get them, tokens contiguous.
+template <class T>
 struct TimeCase {
   TimeShape shape;
-  bool normed = true;               // false: queries and keys are taken as they are
-  std::vector<Bf16> q, k, v, grad;  // B T N H K, B T N G K twice, B T N H K
+  bool normed = true;            // false: queries and keys are taken as they are
+  std::vector<T> q, k, v, grad;  // B T N H K, B T N G K twice, B T N H K
   std::vector<float> query_gain, key_gain, query_cos, query_sin, key_cos, key_sin;
 };
 
-inline TimeCase time_case(const TimeShape& shape, uint64_t seed = 1) {
+template <class T>
+TimeCase<T> time_case(const TimeShape& shape, uint64_t seed = 1) {
   const int64_t tokens = shape.frames * shape.places, rows = shape.batch * tokens;
   const int64_t queries = rows * shape.heads() * shape.width;
   const int64_t keys = rows * shape.kv_heads * shape.width;
-  TimeCase made{.shape = shape,
-                .q = normal<Bf16>(queries, seed),
-                .k = normal<Bf16>(keys, seed + 1, 2),
-                .v = normal<Bf16>(keys, seed + 2),
-                .grad = normal<Bf16>(queries, seed + 3),
-                .query_gain = normal<float>(shape.width, seed + 4),
-                .key_gain = normal<float>(shape.width, seed + 5),
-                .query_cos = {},
-                .query_sin = {},
-                .key_cos = {},
-                .key_sin = {}};
+  TimeCase<T> made{.shape = shape,
+                   .q = normal<T>(queries, seed),
+                   .k = normal<T>(keys, seed + 1, 2),
+                   .v = normal<T>(keys, seed + 2),
+                   .grad = normal<T>(queries, seed + 3),
+                   .query_gain = normal<float>(shape.width, seed + 4),
+                   .key_gain = normal<float>(shape.width, seed + 5),
+                   .query_cos = {},
+                   .query_sin = {},
+                   .key_cos = {},
+                   .key_sin = {}};
   const auto angles = normal<float>(tokens * shape.width / 2, seed + 6, 3);
   for (const float angle : angles) {
     made.query_cos.push_back(std::cos(angle));
@@ -47,10 +49,11 @@ struct TimeResults {
   Doubles grad_query_gain, grad_key_gain;  // K
 };
 
-/// `rounded`: tensors between operations, the probabilities and their gradients in bfloat16.
+/// `rounded`: tensors between operations, the probabilities and their gradients in T.
+template <class T>
 class TimeReference {
  public:
-  TimeReference(const TimeCase& in, bool rounded) : in_(in), s_(in.shape), rounded_(rounded) {}
+  TimeReference(const TimeCase<T>& in, bool rounded) : in_(in), s_(in.shape), rounded_(rounded) {}
 
   TimeResults run() {
     const Doubles q = exact(in_.q), k = exact(in_.k);
@@ -79,7 +82,7 @@ class TimeReference {
   }
 
  private:
-  double r(double value) const { return rounded_ ? as<Bf16>(value) : value; }
+  double r(double value) const { return rounded_ ? as<T>(value) : value; }
 
   size_t at(int64_t b, int64_t t, int64_t n, int64_t head, int64_t heads) const {
     return static_cast<size_t>((((b * s_.frames + t) * s_.places + n) * heads + head) * s_.width);
@@ -189,7 +192,7 @@ class TimeReference {
     }
   }
 
-  const TimeCase& in_;
+  const TimeCase<T>& in_;
   const TimeShape& s_;
   bool rounded_;
   Doubles q_, k_, v_, grad_, grad_q_, grad_k_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <vector>
 
@@ -93,6 +94,89 @@ TEST(TimeTiles, SumEveryColumnInOneLane) {
   }
 }
 
+// In float: every element of a tile in one lane, those half a row apart in the same; 16 bytes lie
+// together, and eight lanes read 128 bytes side by side.
+TEST(TimeTiles, GiveEveryFloatToOneLane) {
+  for (const int width : {64, 128}) {
+    std::set<std::pair<int, int>> seen;
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int element = 0; element < width / kRowLanes; ++element) {
+        for (int r = 0; r < kLaneRows; ++r)
+          seen.insert({lane_row(lane, r), lane_column(lane, element)});
+        const int first = element / 4 * 4;
+        EXPECT_EQ(lane_column(lane, element), lane_column(lane, first) + element - first);
+        EXPECT_EQ(lane_column(lane, first), lane_column(lane / 8 * 8, first) + 4 * (lane % 8));
+        if (element < width / 16) {
+          EXPECT_EQ(lane_column(lane, element + width / 16),
+                    lane_column(lane, element) + width / 2);
+        }
+      }
+    }
+    EXPECT_EQ(seen.size(), static_cast<size_t>(16 * width));
+    EXPECT_EQ(*seen.rbegin(), std::pair(15, width - 1));
+    std::set<int> sums;
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int piece = 0; piece < width / 32; ++piece) {
+        const int column = column_of_lane_sum(lane, piece);
+        EXPECT_EQ(column / 4, lane_column(lane, 4 * piece) / 4);
+        sums.insert(column);
+      }
+    }
+    EXPECT_EQ(sums.size(), static_cast<size_t>(width));
+    EXPECT_EQ(*sums.rbegin(), width - 1);
+  }
+}
+
+// Scores in float: each is written by one lane, looked at by one that has its row, and what a warp
+// writes or reads at once lies in different banks.
+TEST(TimeTiles, HoldEachScoreOnceInDifferentBanks) {
+  std::set<std::pair<int, int>> written, looked_at;
+  for (int lane = 0; lane < 32; ++lane) {
+    const FragmentSpot spot = score_of_lane(lane);
+    EXPECT_EQ(spot.row / kLaneRows, lane / kRowLanes);
+    written.insert({spot.row, spot.column});
+    for (int number = 0; number < 32; ++number) {
+      const FragmentSpot score = softmax_score(lane, number);
+      EXPECT_EQ(score.row, lane_row(lane, number % kLaneRows));
+      looked_at.insert({score.row, score.column});
+    }
+  }
+  EXPECT_EQ(written.size(), 32U);
+  EXPECT_EQ(*written.rbegin(), std::pair(15, 1));
+  EXPECT_EQ(looked_at.size(), static_cast<size_t>(16 * kMostFrames));
+  EXPECT_EQ(*looked_at.rbegin(), std::pair(15, kMostFrames - 1));
+  for (const int columns : {16, 32, 48, 64}) {
+    const int stride = score_stride(columns);
+    EXPECT_EQ(stride % 2, 0);  // pairs are read
+    const auto banks = [&](auto&& spot_of) {
+      std::set<int> all;
+      for (int lane = 0; lane < 32; ++lane) {
+        const FragmentSpot spot = spot_of(lane);
+        all.insert((spot.row * stride + spot.column) % 32);
+      }
+      return all.size();
+    };
+    EXPECT_EQ(banks(score_of_lane), 32U);
+    for (int number = 0; number < columns / 2; ++number)
+      EXPECT_EQ(banks([&](int lane) { return softmax_score(lane, number); }), 32U);
+    // Weights: the lanes of a row read the same pair; along the row, across it.
+    for (int r = 0; r < kLaneRows; ++r) {
+      EXPECT_EQ(banks([&](int lane) { return FragmentSpot{lane_row(lane, r), 0}; }), 4U);
+      EXPECT_EQ(banks([&](int lane) { return FragmentSpot{0, lane_row(lane, r)}; }), 4U);
+    }
+  }
+}
+
+TEST(TimeTiles, TakeRowsInPairs) {
+  for (int64_t frames = 1; frames <= kMostFrames; ++frames) {
+    const TimeShape s{.frames = frames, .width = 64};
+    for (int tile = 0; tile < s.tiles(); ++tile) {
+      const int64_t left = std::min<int64_t>(frames - 16 * tile, 16), rows = paired_rows(s, tile);
+      EXPECT_TRUE(rows % 2 == 0 && rows >= left && rows - left < 2) << frames << " " << tile;
+    }
+  }
+}
+
 TEST(TimeTiles, PlansCoverEverySequenceOnce) {
   for (const int64_t width : {64, 128}) {
     for (int64_t frames = 1; frames <= kMostFrames; frames += 5) {
@@ -172,6 +256,35 @@ TEST(TimeTiles, PlansFitTheSharedMemoryOfTheChip) {
   EXPECT_EQ(warps(kBackwardTiles, kHopper), 4);
   EXPECT_EQ(warps(kBackwardTiles, kSmall), 2);
   EXPECT_EQ(warps(kForwardTiles, 1024), 0);
+}
+
+TEST(TimeTiles, PlansForFloatFitTheSharedMemoryOfTheChip) {
+  for (const auto& [width, frames, limit, forward, backward] :
+       {std::array<size_t, 5>{64, 16, kHopper, 16, 12},
+        {64, 64, kHopper, 16, 8},
+        {64, 64, kAmpere, 12, 4},
+        {64, 16, kSmall, 10, 5},
+        {64, 64, kSmall, 8, 4},
+        {128, 16, kHopper, 12, 6},
+        {128, 64, kHopper, 8, 4},
+        {128, 64, kAmpere, 8, 4},
+        {128, 32, kSmall, 4, 2},
+        {128, 64, kSmall, 4, 0}}) {
+    const TimeShape s{.batch = 9,
+                      .places = 99,
+                      .kv_heads = 9,
+                      .group = 1,
+                      .frames = static_cast<int64_t>(frames),
+                      .width = static_cast<int64_t>(width)};
+    for (const auto& [tiles, want] :
+         {std::pair(kFloatForwardTiles, forward), {kFloatBackwardTiles, backward}}) {
+      const TimePlan plan = time_plan(s, tiles, {limit, 132});
+      EXPECT_EQ(plan.warps, static_cast<int>(want)) << width << " " << frames << " " << limit;
+      EXPECT_LE(plan.shared_bytes, limit);
+    }
+    // Sums for the gains of queries and keys take the place of a warp's scores.
+    EXPECT_LE(2 * width, 16U * static_cast<size_t>(score_stride(16)));
+  }
 }
 
 TEST(TimeTiles, RefuseSizesThatTheirArithmeticDoesNotHold) {

@@ -28,7 +28,7 @@ at::Tensor normed(const at::Tensor& x, const at::Tensor& gain, const RopeTable& 
   return formula::norm_rotate(rows, gain, table.cos, table.sin).view(x.sizes());
 }
 
-// The formula in float: the tolerance is what bfloat16 is allowed.
+// The formula in float: the tolerance is what the type is allowed.
 TEST_P(TimeAttentionCuda, EqualsItsFormula) {
   for (const Shape& s :
        {Shape{1, 1, 1, 1, 1, 64}, Shape{2, 16, 37, 4, 4, 64}, Shape{1, 17, 5, 8, 2, 128},
@@ -45,9 +45,9 @@ TEST_P(TimeAttentionCuda, EqualsItsFormula) {
         [&](const Inputs& in) {
           const QkNorm norm = norm_of(in[3], in[4], s);
           const auto exact = [&](const at::Tensor& x) { return element(x).to(at::kFloat); };
-          return time_attention(normed(exact(in[0]), norm.query_gain, norm.queries),
-                                normed(exact(in[1]), norm.key_gain, norm.keys), exact(in[2]),
-                                window)
+          return formula::time_attention(normed(exact(in[0]), norm.query_gain, norm.queries),
+                                         normed(exact(in[1]), norm.key_gain, norm.keys),
+                                         exact(in[2]), window)
               .cpu();
         },
         {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
@@ -132,7 +132,7 @@ TEST_P(TimeAttentionCuda, ServesOnlyWhatItKnows) {
   EXPECT_FALSE(cuda::time_attention(q, k, k, other, {}).has_value());
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, TimeAttentionCuda, ::testing::Values(at::kBFloat16));
+INSTANTIATE_TEST_SUITE_P(Types, TimeAttentionCuda, ::testing::Values(at::kBFloat16, at::kFloat));
 
 }  // namespace
 }  // namespace praxino::ops
