@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <utility>
 
 #include "praxino/base/error.h"
 
@@ -14,7 +15,7 @@ std::atomic<bool> installed = false;
 std::atomic<int> received = 0;  // the first signal; 0: none
 static_assert(std::atomic<int>::is_always_lock_free, "the handler must not take a lock");
 
-thread_local int uninterrupted = 0;  // how many Uninterrupted live
+thread_local std::function<int(int)> agreement;  // of a StopTogether; empty: there is none
 
 struct sigaction old_interrupt = {};
 struct sigaction old_terminate = {};
@@ -61,12 +62,12 @@ int stop_requested() {
   return installed && signal != 0 ? 128 + signal : 0;
 }
 
-Uninterrupted::Uninterrupted() { ++uninterrupted; }
-Uninterrupted::~Uninterrupted() { --uninterrupted; }
+StopTogether::StopTogether(std::function<int(int)> agree) { agreement = std::move(agree); }
+StopTogether::~StopTogether() { agreement = nullptr; }
 
 void throw_if_stopped() {
-  if (uninterrupted > 0) return;
-  if (const int code = stop_requested()) throw Stopped(code);
+  const int own = stop_requested();
+  if (const int code = agreement ? agreement(own) : own) throw Stopped(code);
 }
 
 }  // namespace praxino

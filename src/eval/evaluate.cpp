@@ -16,13 +16,14 @@ namespace {
 void check_clips(const World& world, const EvalClips& clips) {
   const EvalConfig& eval = world.config.eval;
   if (clips.count() < 1) fail("an evaluation needs at least one held-out clip");
-  if (clips.frames.size(1) != eval.context + eval.horizon) {
-    fail("the held-out clips have {} frames, but eval.context + eval.horizon is {} + {}",
-         clips.frames.size(1), eval.context, eval.horizon);
+  const int64_t frames = clips.clips.frames.size(1);
+  if (frames != eval.context + eval.horizon) {
+    fail("the held-out clips have {} frames, but eval.context + eval.horizon is {} + {}", frames,
+         eval.context, eval.horizon);
   }
 }
 
-std::vector<std::string> settings_of(const World& world, const EvalClips& clips) {
+std::vector<std::string> settings_of(const World& world, const Clips& clips) {
   const EvalConfig& eval = world.config.eval;
   const ObjectiveConfig& objective = world.config.objective;
   std::vector<std::string> lines;
@@ -56,18 +57,6 @@ std::vector<std::string> settings_of(const World& world, const EvalClips& clips)
   return lines;
 }
 
-}  // namespace
-
-EvalClips load_eval_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
-                          const std::vector<Span>& spans) {
-  const int64_t frames = config.eval.context + config.eval.horizon;
-  const std::vector<ClipPlan> plans =
-      spread_clips(config, *dataset, spans, frames, config.eval.clips);
-  return read_clips(config, std::move(dataset), plans);
-}
-
-namespace {
-
 // From squared errors to decibels: a smaller error is a higher figure, so the ends change places.
 eval::Interval in_decibels(const eval::Interval& error) {
   return {eval::psnr_of_error(error.mean), eval::psnr_of_error(error.high),
@@ -89,8 +78,9 @@ eval::Interval gain_over(const std::vector<double>& baseline, const std::vector<
 
 }  // namespace
 
-EvalReport evaluate(const World& world, const EvalClips& clips) {
+EvalReport evaluate(const World& world, const EvalClips& clips, const EvalTeam& team) {
   check_clips(world, clips);
+  const std::vector<int64_t> judged = judged_clips(world, clips.clips);
   EvalReport report;
   const auto put = [&](const std::string& name, const eval::Interval& interval) {
     report.metrics["eval/" + name] = interval.mean;
@@ -98,39 +88,45 @@ EvalReport evaluate(const World& world, const EvalClips& clips) {
     report.metrics["eval/" + name + "/high"] = interval.high;
   };
 
-  const LossFigures losses = measure_losses(world, clips);
-  put("loss", eval::mean_interval(losses.loss));
-  if (!losses.shuffled.empty()) {
-    put("action_shuffle_ratio", eval::ratio_interval(losses.shuffled, losses.own));
-    std::vector<double> gap(losses.hidden);
-    for (size_t i = 0; i < gap.size(); ++i) gap[i] -= losses.own[i];
+  const PerClip losses = of_all_clips(measure_losses(world, clips), clips, team);
+  put("loss", eval::mean_interval(losses.at("loss")));
+  if (!judged.empty()) {
+    const std::vector<double> own = picked(losses.at("loss"), judged);
+    put("action_shuffle_ratio", eval::ratio_interval(picked(losses.at("shuffled"), judged), own));
+    std::vector<double> gap = picked(losses.at("hidden"), judged);
+    for (size_t i = 0; i < gap.size(); ++i) gap[i] -= own[i];
     put("no_action_gap", eval::mean_interval(gap));
   }
 
   RolloutFigures rollouts = measure_rollouts(world, clips);
-  for (const auto& [name, values] : rollouts.values) put(name, eval::mean_interval(values));
-  for (const auto& [name, errors] : rollouts.errors) {
+  const PerClip all_values = of_all_clips(rollouts.values, clips, team),
+                all_errors = of_all_clips(rollouts.errors, clips, team),
+                all_others = of_all_clips(rollouts.other, clips, team);
+  for (const auto& [name, values] : all_values) put(name, eval::mean_interval(values));
+  for (const auto& [name, errors] : all_errors) {
     put(name, in_decibels(eval::mean_interval(errors)));
     if (name != "psnr" && !name.starts_with("psnr@")) continue;
     const std::string at = name.substr(std::string("psnr").size());  // "" or "@h"
-    put("psnr_gain_over_copy" + at, gain_over(rollouts.errors.at("psnr_copy" + at), errors));
-    if (rollouts.judged.empty()) continue;
-    const std::vector<double>& other = rollouts.judged.at("psnr_random_actions" + at);
+    put("psnr_gain_over_copy" + at, gain_over(all_errors.at("psnr_copy" + at), errors));
+    if (judged.empty()) continue;
+    const std::vector<double> other = picked(all_others.at("psnr_random_actions" + at), judged);
     put("psnr_random_actions" + at, in_decibels(eval::mean_interval(other)));
-    put("delta_psnr" + at, gain_over(other, rollouts.judged.at("psnr" + at)));
+    put("delta_psnr" + at, gain_over(other, picked(errors, judged)));
   }
   report.metrics["eval/n"] = static_cast<double>(clips.count());
   report.dream = std::move(rollouts.dream);
-  report.settings = settings_of(world, clips);
+  report.settings = settings_of(world, clips.clips);
   return report;
 }
 
 std::vector<RolloutPictures> report_pictures(const World& world, const EvalClips& clips,
                                              const EvalReport& report, int64_t rows) {
   std::vector<RolloutPictures> pictures;
-  for (int64_t i = 0; i < std::min(rows, clips.count()); ++i) {
-    pictures.push_back({clips.names[static_cast<size_t>(i)], clips.frames[i], report.dream[i],
-                        world.config.eval.context, clips.actions[i], clips.known[i], world.fields});
+  const Clips& all = clips.clips;
+  for (int64_t i = 0; i < std::min(rows, clips.own()); ++i) {
+    const int64_t row = clips.first + i;
+    pictures.push_back({all.names[static_cast<size_t>(row)], all.frames[i], report.dream[i],
+                        world.config.eval.context, all.actions[row], all.known[row], world.fields});
   }
   return pictures;
 }

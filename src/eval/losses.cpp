@@ -30,26 +30,25 @@ void add_losses(const World& world, const Corrupted& input, const ActionBatch& a
   }
 }
 
-/// The same clips in batches, with everything that the loss needs.
+/// The own clips, with everything that the loss needs.
 struct Material {
   at::Tensor frames;     // N T C Y X
   ActionBatch own;       // N T A
   ActionBatch borrowed;  // of another clip; undefined where actions cannot be judged
-  std::vector<int64_t> judged;
 };
 
-Material material_of(const World& world, const Clips& clips) {
+Material material_of(const World& world, const EvalClips& eval) {
+  const Clips& clips = eval.clips;
   const int64_t frames = loss_frames(world, clips);
   const auto first = [&](const at::Tensor& t) { return t.narrow(1, 0, frames); };
-  Material material{first(clips.frames),
-                    {first(clips.actions), first(clips.known)},
-                    {},
-                    judged_clips(world, clips)};
-  if (!material.judged.empty()) {
+  const auto rows = [&](const at::Tensor& t) { return t.narrow(0, eval.first, eval.own()); };
+  const ActionBatch all = {first(clips.actions), first(clips.known)};
+  Material material{first(clips.frames), {rows(all.values), rows(all.known)}, {}};
+  const std::vector<int64_t> judged = judged_clips(world, clips);
+  if (!judged.empty()) {
     const auto seed = static_cast<uint64_t>(world.config.eval.seed);
-    const at::Tensor lender = at::tensor(borrowed_from(clips.count(), material.judged, seed));
-    material.borrowed = {material.own.values.index_select(0, lender),
-                         material.own.known.index_select(0, lender)};
+    const at::Tensor lender = rows(at::tensor(borrowed_from(clips.count(), judged, seed)));
+    material.borrowed = {all.values.index_select(0, lender), all.known.index_select(0, lender)};
   }
   return material;
 }
@@ -57,19 +56,19 @@ Material material_of(const World& world, const Clips& clips) {
 }  // namespace
 
 int64_t loss_frames(const World& world, const Clips& clips) {
-  return std::min(clips.frames.size(1), world.config.data.clip_frames);
+  return std::min(clips.actions.size(1), world.config.data.clip_frames);
 }
 
-LossFigures measure_losses(const World& world, const Clips& clips) {
+PerClip measure_losses(const World& world, const EvalClips& clips) {
   const at::NoGradGuard no_grad;
   const EvalConfig& eval = world.config.eval;
   const Material material = material_of(world, clips);
-  const bool judge = !material.judged.empty();
-  const std::vector<double> zeros(static_cast<size_t>(clips.count()));
-  LossFigures figures{.loss = zeros, .own = {}, .shuffled = zeros, .hidden = zeros};
+  const bool judge = material.borrowed.values.defined();
+  const std::vector<double> zeros(static_cast<size_t>(clips.own()));
+  std::vector<double> loss = zeros, shuffled = zeros, hidden = zeros;
 
-  for (int64_t first = 0; first < clips.count(); first += eval.batch) {
-    const int64_t count = std::min(eval.batch, clips.count() - first);
+  for (int64_t first = 0; first < clips.own(); first += eval.batch) {
+    const int64_t count = std::min(eval.batch, clips.own() - first);
     const auto on_device = [&](const ActionBatch& all) {
       const ActionBatch rows = action_rows(all, first, count);
       return ActionBatch{rows.values.to(world.device), rows.known.to(world.device)};
@@ -84,28 +83,25 @@ LossFigures measure_losses(const World& world, const Clips& clips) {
           derive_seed(static_cast<uint64_t>(eval.seed), "eval.loss", static_cast<uint64_t>(draw)),
           {}};
       keys.samples.resize(static_cast<size_t>(count));
-      std::iota(keys.samples.begin(), keys.samples.end(), first);
+      std::iota(keys.samples.begin(), keys.samples.end(), clips.first + first);
       // hide_actions, training's dropout, is not applied: hidden actions are measured on their own.
       const Corrupted input = world.objective->corrupt(tokens, keys);
-      add_losses(world, input, own, figures.loss.data() + first);
+      add_losses(world, input, own, loss.data() + first);
       if (!judge) continue;
-      add_losses(world, input, borrowed, figures.shuffled.data() + first);
-      add_losses(world, input, {own.values, at::zeros_like(own.known)},
-                 figures.hidden.data() + first);
+      add_losses(world, input, borrowed, shuffled.data() + first);
+      add_losses(world, input, {own.values, at::zeros_like(own.known)}, hidden.data() + first);
     }
   }
   for (size_t i = 0; i < zeros.size(); ++i) {
-    if (!std::isfinite(figures.loss[i])) {
+    if (!std::isfinite(loss[i])) {
       fail(
           "the loss on the held-out clip {} is not finite: the weights of step {} are damaged or "
           "have diverged",
-          clips.names[i], world.step);
+          clips.clips.names[static_cast<size_t>(clips.first) + i], world.step);
     }
   }
-  figures.own = picked(figures.loss, material.judged);
-  figures.shuffled = picked(figures.shuffled, material.judged);
-  figures.hidden = picked(figures.hidden, material.judged);
-  return figures;
+  if (!judge) return {{"loss", loss}};
+  return {{"loss", loss}, {"shuffled", shuffled}, {"hidden", hidden}};
 }
 
 }  // namespace praxino

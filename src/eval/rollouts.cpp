@@ -41,15 +41,15 @@ void add(PerClip& values, const std::string& name, const at::Tensor& per_frame) 
   }
 }
 
-/// All clips under `actions`, eval.batch at a time: N T C Y X.
-at::Tensor dream_under(const World& world, const Clips& clips, const ActionBatch& actions) {
+/// The own clips under `actions`, which are those of all, eval.batch at a time: N T C Y X.
+at::Tensor dream_under(const World& world, const EvalClips& clips, const ActionBatch& actions) {
   const EvalConfig& eval = world.config.eval;
   std::vector<at::Tensor> parts;
-  for (int64_t first = 0; first < clips.count(); first += eval.batch) {
-    const int64_t count = std::min(eval.batch, clips.count() - first);
-    Session session(world, count, {.seed = static_cast<uint64_t>(eval.seed), .first_row = first});
-    parts.push_back(roll_out(session, clips.frames.narrow(0, first, count),
-                             action_rows(actions, first, count), eval.context));
+  for (int64_t first = 0; first < clips.own(); first += eval.batch) {
+    const int64_t count = std::min(eval.batch, clips.own() - first), row = clips.first + first;
+    Session session(world, count, {.seed = static_cast<uint64_t>(eval.seed), .first_row = row});
+    parts.push_back(roll_out(session, clips.clips.frames.narrow(0, first, count),
+                             action_rows(actions, row, count), eval.context));
   }
   return at::cat(parts);
 }
@@ -112,16 +112,16 @@ std::vector<int64_t> measured_horizons(int64_t horizon) {
   return horizons;
 }
 
-RolloutFigures measure_rollouts(const World& world, const Clips& clips) {
+RolloutFigures measure_rollouts(const World& world, const EvalClips& eval_clips) {
+  const Clips& clips = eval_clips.clips;
   const int64_t context = world.config.eval.context, horizon = world.config.eval.horizon;
   const auto ahead = [&](const at::Tensor& frames) { return frames.narrow(1, context, horizon); };
   const at::Tensor truth = ahead(clips.frames);
   RolloutFigures figures;
-  figures.dream = dream_under(world, clips, {clips.actions, clips.known});
+  figures.dream = dream_under(world, eval_clips, {clips.actions, clips.known});
 
   const at::Tensor last_given = clips.frames.narrow(1, context - 1, 1).expand_as(truth);
-  const at::Tensor own = each_frame(eval::mean_squared_error, ahead(figures.dream), truth);
-  add(figures.errors, "psnr", own);
+  add(figures.errors, "psnr", each_frame(eval::mean_squared_error, ahead(figures.dream), truth));
   add(figures.errors, "psnr_copy", each_frame(eval::mean_squared_error, last_given, truth));
   figures.errors["psnr_tokenizer"] = to_vector(
       each_frame(eval::mean_squared_error, through_tokenizer(world, truth), truth).mean(1));
@@ -134,10 +134,8 @@ RolloutFigures measure_rollouts(const World& world, const Clips& clips) {
   if (judged.empty()) return figures;
   // All clips are imagined, so that each keeps its row, and with it its noise.
   const at::Tensor other =
-      ahead(dream_under(world, clips, with_borrowed_actions(world, clips, judged)));
-  add(figures.judged, "psnr", own);
-  add(figures.judged, "psnr_random_actions", each_frame(eval::mean_squared_error, other, truth));
-  for (auto& [name, errors] : figures.judged) errors = picked(errors, judged);
+      ahead(dream_under(world, eval_clips, with_borrowed_actions(world, clips, judged)));
+  add(figures.other, "psnr_random_actions", each_frame(eval::mean_squared_error, other, truth));
   return figures;
 }
 

@@ -120,6 +120,16 @@ struct WorldModel::State {
     return block_hooks ? block_hooks(static_cast<int64_t>(block)) : CheckpointHooks();
   }
 
+  // What a run without gradients gives, which block_hooks is told of.
+  template <class Run>
+  at::Tensor told(size_t block, const Run& run) const {
+    const CheckpointHooks hooks = hooks_of(block);
+    if (hooks.before) hooks.before(Pass::kForward);
+    at::Tensor result = run();
+    if (hooks.after) hooks.after(Pass::kForward);
+    return result;
+  }
+
   void build();
   at::Tensor scaled(const at::Tensor& z, const at::Tensor& signal_BT) const;
   at::Tensor embed(const at::Tensor& z, const Share& frames, const Share& own) const;
@@ -288,7 +298,7 @@ at::Tensor WorldModel::forward(const at::Tensor& noisy, const at::Tensor& signal
     const at::Tensor c = of_frames(condition, clip.frames(along_time));
     x = s.config.activation_checkpointing && at::GradMode::is_enabled()
             ? checkpointed(run, x, c, s.hooks_of(i))
-            : run(x, c);
+            : s.told(i, [&] { return run(x, c); });
   }
   const Share frames = clip.frames(along_time), own = clip.tokens(along_time);
   at::Tensor prediction = s.predict(x, of_frames(condition, frames), own);
@@ -357,8 +367,10 @@ at::Tensor WorldModel::decode_at(const at::Tensor& noisy, const at::Tensor& sign
   const at::Tensor condition = s.condition(signal, actions);
   at::Tensor x = s.embed(z, frames, own);
   for (size_t i = 0; i < s.blocks.size(); ++i) {
-    x = s.blocks[i].step(x, condition, positions.of(s.blocks[i], shares), frame, past.layers[i],
-                         shares);
+    x = s.told(i, [&] {
+      return s.blocks[i].step(x, condition, positions.of(s.blocks[i], shares), frame,
+                              past.layers[i], shares);
+    });
   }
   at::Tensor prediction = s.predict(x, condition, own);
   if (s.config.temporal_preconditioning) {
@@ -392,7 +404,9 @@ const std::vector<int64_t>& WorldModel::block_of_parameters() const { return sta
 Parameters& WorldModel::parameters() { return state_->parameters; }
 const Parameters& WorldModel::parameters() const { return state_->parameters; }
 const TokenGrid& WorldModel::grid() const { return state_->grid; }
-bool WorldModel::shared() const { return state_->options.ranks.several(); }
+bool WorldModel::recordable() const {
+  return !state_->options.ranks.several() && !state_->block_hooks;
+}
 const std::vector<ActionField>& WorldModel::fields() const { return state_->fields; }
 
 double WorldModel::forward_flops(int64_t frames) const {

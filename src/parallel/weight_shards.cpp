@@ -78,8 +78,8 @@ struct WeightShards::State {
   std::vector<at::Tensor> spare;  // buffers of that length, kept: nothing is allocated in a step
   at::Tensor gradients;           // the same for the gradients of one unit
   Unit* leaving = nullptr;        // whose gradients are under way
+  bool in_step = false;           // from the first before_backward() to reduce_gradients()
   bool last = false;              // whether the micro-batch under way is the last of its step
-  bool all_here = false;          // between bring_all() and drop_all()
 };
 
 WeightShards::State::State(UnitParameters all, const Communicator& group,
@@ -218,10 +218,12 @@ void WeightShards::bring(int64_t number, bool backward) {
   State& s = *state_;
   const at::NoGradGuard no_grad;
   Unit* const unit = s.unit_of(number);
-  if (unit == nullptr || s.all_here) return;
+  if (unit == nullptr) return;
   if (!unit->whole.defined()) s.start(*unit);
   s.show(*unit);
-  Unit* const next = s.unit_of(backward ? number - 1 : number + 1);
+  int64_t after = backward ? number - 1 : number + 1;
+  if (after == s.resident() && !s.in_step) after = 0;  // another forward pass follows
+  Unit* const next = s.unit_of(after);
   if (next != nullptr && !next->whole.defined()) s.start(*next);
 }
 
@@ -230,7 +232,7 @@ void WeightShards::release(int64_t number, bool backward) {
   const at::NoGradGuard no_grad;
   Unit* const unit = s.unit_of(number);
   if (unit == nullptr) return;
-  const bool stays = s.all_here || (backward ? number == 0 && !s.last : number + 1 == s.resident());
+  const bool stays = backward ? number == 0 && !s.last : s.in_step && number + 1 == s.resident();
   if (!stays) s.drop(*unit);
   if (!backward) return;
   // Those of the unit before had a whole unit's time to travel.
@@ -239,7 +241,10 @@ void WeightShards::release(int64_t number, bool backward) {
   s.leaving = unit;
 }
 
-void WeightShards::before_backward(bool last) { state_->last = last; }
+void WeightShards::before_backward(bool last) {
+  state_->in_step = true;
+  state_->last = last;
+}
 
 void WeightShards::reduce_gradients() {
   State& s = *state_;
@@ -258,13 +263,12 @@ void WeightShards::reduce_gradients() {
     }
     unit.sum = at::Tensor();
   }
-  s.last = false;
+  s.in_step = s.last = false;
 }
 
 void WeightShards::gather_weights() {
   State& s = *state_;
   const at::NoGradGuard no_grad;
-  TORCH_CHECK(!s.all_here, "WeightShards: weights that are in use by all have changed");
   for (Unit& unit : s.units) {
     if (!unit.resident) s.drop(unit);
   }
@@ -274,25 +278,6 @@ void WeightShards::gather_weights() {
 
 void WeightShards::wait_for_weights() {
   for (Unit& unit : state_->units) wait_for(unit.bringing);
-}
-
-void WeightShards::bring_all() {
-  State& s = *state_;
-  const at::NoGradGuard no_grad;
-  for (Unit& unit : s.units) {
-    if (!unit.whole.defined()) s.start(unit);
-    s.show(unit);
-  }
-  s.all_here = true;
-}
-
-void WeightShards::drop_all() {
-  State& s = *state_;
-  const at::NoGradGuard no_grad;
-  s.all_here = false;
-  for (Unit& unit : s.units) {
-    if (!unit.resident) s.drop(unit);
-  }
 }
 
 int64_t WeightShards::owned_bytes() const {

@@ -18,24 +18,28 @@
 namespace praxino {
 namespace {
 
-/// Rows of clips, collected one by one.
+/// Rows of clips, collected one by one; `frames` of all or none.
 struct Collected {
   std::vector<at::Tensor> frames, values, known;
 
-  void add(const at::Tensor& pixels, const ClipPlan& plan) {
+  void add(const ClipPlan& plan) {
     const auto count = static_cast<int64_t>(plan.numbers.size());
     const int64_t width = static_cast<int64_t>(plan.actions.size()) / count;
     at::Tensor actions = at::zeros({count, width}, at::kFloat);
     std::copy(plan.actions.begin(), plan.actions.end(), actions.data_ptr<float>());
     at::Tensor mask = at::zeros({count}, at::kBool);
     std::copy(plan.known.begin(), plan.known.end(), mask.data_ptr<bool>());
-    frames.push_back(pixels);
     values.push_back(actions);
     known.push_back(mask);
   }
+  void add(const at::Tensor& pixels, const ClipPlan& plan) {
+    add(plan);
+    frames.push_back(pixels);
+  }
 
   Clips clips(std::vector<std::string> names, const Rational& fps) const {
-    return {at::stack(frames), at::stack(values), at::stack(known), std::move(names), fps};
+    return {frames.empty() ? at::Tensor() : at::stack(frames), at::stack(values), at::stack(known),
+            std::move(names), fps};
   }
 };
 
@@ -94,6 +98,17 @@ std::vector<ClipPlan> spread_clips(const RunConfig& config, const Dataset& datas
     plans.push_back(space.plan(std::min(static_cast<int64_t>(place), space.size() - 1)));
   }
   return plans;
+}
+
+Clips undecoded_clips(const RunConfig& config, const Dataset& dataset,
+                      const std::vector<ClipPlan>& plans) {
+  Collected rows;
+  std::vector<std::string> names;
+  for (const ClipPlan& plan : plans) {
+    rows.add(plan);
+    names.push_back(name_of(dataset, plan));
+  }
+  return rows.clips(std::move(names), dataset.fps(config.data));
 }
 
 Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,

@@ -41,7 +41,7 @@ struct Session::State {
   }
 
   void start_graph() {
-    if (!options.cuda_graphs.value_or(world->config.run.cuda_graphs) || world->model->shared())
+    if (!options.cuda_graphs.value_or(world->config.run.cuda_graphs) || !world->model->recordable())
       return;
     auto recorder = ops::make_recorder(world->device);
     if (!recorder) {

@@ -82,17 +82,18 @@ int64_t Ranks::agree(int64_t number) const {
   return shared.item<int64_t>();
 }
 
-int64_t Ranks::sum_within(int64_t number, std::chrono::milliseconds limit) const {
+int64_t Ranks::reduced(int64_t number, Reduce how, std::chrono::milliseconds limit) const {
   if (!several()) return number;
   const at::Tensor shared = at::tensor(number);
-  mesh_->world().all_reduce(shared).wait(limit);
+  mesh_->world().all_reduce(shared, how).wait(limit);
   return shared.item<int64_t>();
 }
 
-int64_t Ranks::sum(int64_t number) const { return sum_within(number, {}); }
+int64_t Ranks::sum(int64_t number) const { return reduced(number, Reduce::kSum, {}); }
+int64_t Ranks::most(int64_t number) const { return reduced(number, Reduce::kMax, {}); }
 
 int64_t Ranks::sum_in_training(int64_t number) const {
-  return several() ? sum_within(number, mesh_->silence()) : number;
+  return several() ? reduced(number, Reduce::kSum, mesh_->silence()) : number;
 }
 
 void Ranks::step_begins(int64_t step) const {
@@ -129,6 +130,20 @@ const Moment& Ranks::moment() {
   }
   exchanged_ = at::Tensor();
   return last_;
+}
+
+EvalTeam Ranks::eval_team() const {
+  if (data_ranks() == 1) return {};
+  return {.member = data_rank(),
+          .members = data_ranks(),
+          .share = [mesh = mesh_](const std::string& text) {
+            const std::vector<std::string> of_world = mesh->world().all_gather_text(text);
+            std::vector<std::string> of_members;
+            MeshPlace place = mesh->place();
+            for (place.data = 0; place.data < mesh->shape().data; ++place.data)
+              of_members.push_back(of_world[static_cast<size_t>(mesh_rank(mesh->shape(), place))]);
+            return of_members;
+          }};
 }
 
 SaveGroup Ranks::save_group() const {

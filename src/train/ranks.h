@@ -11,6 +11,7 @@
 
 #include "praxino/checkpoint/store.h"
 #include "praxino/config/run.h"
+#include "praxino/eval/evaluate.h"
 #include "praxino/layers/ranks.h"
 #include "praxino/parallel/mesh.h"
 #include "slow_ranks.h"
@@ -60,13 +61,18 @@ class Ranks {
   void exchange(const Moment& seen);
   const Moment& moment();
 
+  /// The data ranks as members of one evaluation; ranks that share a model do the same work.
+  EvalTeam eval_team() const;
+  /// The largest of all ranks' numbers.
+  int64_t most(int64_t number) const;
+
   /// All ranks, as a checkpoint's thread sees them while others train.
   SaveGroup save_group() const;
   /// The mean of a few float32 scalars over the data axis, in place.
   void average(std::vector<at::Tensor>& scalars) const;
 
  private:
-  int64_t sum_within(int64_t number, std::chrono::milliseconds limit) const;
+  int64_t reduced(int64_t number, Reduce how, std::chrono::milliseconds limit) const;
 
   std::shared_ptr<const Mesh> mesh_;
   Moment last_;

@@ -16,7 +16,6 @@
 namespace praxino {
 namespace {
 
-constexpr int64_t kPictureRows = 4;
 constexpr double kFlushSeconds = 10;
 constexpr double kRateHalfLife = 20;  // steps over which the shown speed is averaged
 
@@ -136,7 +135,7 @@ void Report::State::write_results(const EvalReport& report, const World& world,
                                   const EvalClips& clips) {
   try_to_write(
       [&] { write_file_atomic(directory / "eval.json", report_json(report, world.step)); });
-  const Canvas sheet = contact_sheet(report_pictures(world, clips, report, kPictureRows));
+  const Canvas sheet = contact_sheet(report_pictures(world, clips, report, kEvalPictures));
   try_to_write([&] {
     write_png(directory / "samples" / fmt::format("step-{:08d}.png", world.step), sheet.frames());
   });

@@ -128,16 +128,4 @@ void ShardedModel::settle() {
   for (const Held& held : held_) held.with([](auto& p) { p.wait_for_weights(); });
 }
 
-void ShardedModel::bring_all_weights() {
-  for (const Held& held : held_) {
-    if (WeightShards* const shards = held.shards()) shards->bring_all();
-  }
-}
-
-void ShardedModel::drop_all_weights() {
-  for (const Held& held : held_) {
-    if (WeightShards* const shards = held.shards()) shards->drop_all();
-  }
-}
-
 }  // namespace praxino

@@ -51,10 +51,8 @@ class ShardedModel {
   /// After own() has changed; settle() waits until every rank has all weights that it keeps.
   void start_sharing_weights();
   void settle();
-  /// With parallel.shard_weights: between both calls every rank has all weights, for work outside
-  /// of the training passes; else they do nothing.
-  void bring_all_weights();
-  void drop_all_weights();
+  /// What is told of the runs of a block where weights are sharded: they are here in between.
+  CheckpointHooks hooks_of(int64_t block) const;
 
  private:
   /// Parameters that the same ranks hold: matrices that are split over the tensor axis by the
@@ -74,7 +72,6 @@ class ShardedModel {
     }
   };
   void hold(const ParallelConfig& config, bool split, FirstWeights first);
-  CheckpointHooks hooks_of(int64_t block) const;
 
   WorldModel& model_;
   const Ranks& ranks_;

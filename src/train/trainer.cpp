@@ -117,36 +117,29 @@ void Trainer::State::evaluate_now() {
   world.step = counters.step;
   world.averaged = ema->enabled();
   swap_averages();
-  if (sharded) sharded->bring_all_weights();
   std::exception_ptr failed;
   try {
     evaluate_held_out();
   } catch (...) {  // the live weights come back whatever happened
     failed = std::current_exception();
   }
-  if (sharded) sharded->drop_all_weights();
   swap_averages();
   if (failed) std::rethrow_exception(failed);
   counters.evaluated_step = counters.step;
   saved_evaluation = false;
 }
 
-// By the first rank alone, or, where several share its model, by all of those in step: each
-// computes the same, the first one writes it down.
+// By all ranks in step: data ranks share the clips, ranks that share a model compute the same; the
+// first one writes it down.
 void Trainer::State::evaluate_held_out() {
-  const auto measure = [&] {
-    if (!eval_clips) eval_clips = load_eval_clips(config, dataset, split.val);
-    return evaluate(world, *eval_clips);
-  };
+  const EvalTeam team = ranks.eval_team();
   std::optional<EvalReport> found;
-  if (ranks.model_ranks().several() && ranks.data_rank() == 0) {
-    const Uninterrupted together;
-    found = measure();
+  {
+    const StopTogether together([this](int code) { return static_cast<int>(ranks.most(code)); });
+    if (!eval_clips) eval_clips = load_eval_clips(config, dataset, split.val, team);
+    found = evaluate(world, *eval_clips, team);
   }
-  ranks.on_first([&] {
-    if (!found) found = measure();
-    report->evaluated(world, *eval_clips, *found);
-  });
+  ranks.on_first([&] { report->evaluated(world, *eval_clips, *found); });
 }
 
 // Exchanges the averaged weights with the live ones, on every rank.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <vector>
 
 #include "praxino/base/error.h"
 
@@ -85,6 +86,34 @@ TEST(StopSignal, StaysDeafToWhatWasIgnored) {
               return stop.requested() ? 1 : 0;
             }),
             0);
+}
+
+TEST(StopTogether, ThrowsWhatAllAgreeOnAndNothingElse) {
+  std::vector<int> asked;
+  int agreed = 0;
+  {
+    const StopTogether together([&](int own) {
+      asked.push_back(own);
+      return agreed;
+    });
+    throw_if_stopped();
+    agreed = 143;  // another process was told to stop
+    EXPECT_THROW(throw_if_stopped(), Stopped);
+  }
+  throw_if_stopped();
+  EXPECT_EQ(asked, (std::vector<int>{0, 0}));
+  EXPECT_EQ(outcome_of([] {
+              StopSignal stop;
+              raise(SIGTERM);
+              int own = 0;
+              const StopTogether together([&](int code) {
+                own = code;
+                return 0;  // the others are not there yet
+              });
+              throw_if_stopped();
+              return own;
+            }),
+            143);
 }
 
 TEST(StopSignal, OnlyOneAtATimeAndEachStartsAnew) {

@@ -31,19 +31,24 @@ class SharedModelTraining : public ::testing::Test {
 const Overrides kFourRanks = {"--ranks", "4", "parallel.tensor=2", "parallel.context=2"};
 
 TEST_F(SharedModelTraining, TrainsEvaluatesAndGoesOnInOneProcess) {
-  ASSERT_EQ(run("one", {"eval.every=6"}), 0) << log_;
-  Overrides four = kFourRanks;
-  four.emplace_back("eval.every=6");
-  ASSERT_EQ(run("four", four), 0) << log_;
-  const auto want = losses(directory("one")), got = losses(directory("four"));
-  ASSERT_EQ(got.size(), want.size());
-  for (const auto& [step, loss] : want) EXPECT_NEAR(got.at(step), loss, 1e-4 * loss) << step;
-  const auto evaluated = metrics("four");
-  for (const auto& [name, value] : metrics("one")) {
-    EXPECT_NEAR(evaluated.at(name), value, 1e-2 * std::max(1.0, std::abs(value))) << name;
+  const Overrides evaluated = {"eval.every=6", "eval.clips=6"};
+  ASSERT_EQ(run("one", evaluated), 0) << log_;
+  const auto want = losses(directory("one"));
+  const Overrides layouts[] = {kFourRanks, {"--ranks", "4", "parallel.tensor=2"}};
+  for (Overrides four : layouts) {
+    const std::string name = std::to_string(four.size());
+    four.insert(four.end(), evaluated.begin(), evaluated.end());
+    ASSERT_EQ(run(name, four), 0) << log_;
+    const auto got = losses(directory(name));
+    ASSERT_EQ(got.size(), want.size());
+    for (const auto& [step, loss] : want) EXPECT_NEAR(got.at(step), loss, 1e-4 * loss) << step;
+    const auto measured = metrics(name);
+    for (const auto& [metric, value] : metrics("one")) {
+      EXPECT_NEAR(measured.at(metric), value, 1e-2 * std::max(1.0, std::abs(value))) << metric;
+    }
+    ASSERT_EQ(run(name, {"run.steps=16"}), 0) << log_;
+    EXPECT_THAT(log_, HasSubstr("resuming at step 12"));
   }
-  ASSERT_EQ(run("four", {"run.steps=16"}), 0) << log_;
-  EXPECT_THAT(log_, HasSubstr("resuming at step 12"));
 }
 
 TEST_F(SharedModelTraining, FineTunesWhatOneProcessHasTrained) {

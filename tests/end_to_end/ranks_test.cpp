@@ -92,9 +92,10 @@ TEST_F(RanksTraining, ADeadRankIsNamedAndAllStartAgain) {
                     checkpoint(folder_.path() / "runs/cut", 120));
 }
 
-// The evaluations need all weights, training the blocks' one by one: here they take turns.
+// Evaluations, of which each rank makes a part, bring the blocks' weights one by one as training
+// does.
 TEST_F(RanksTraining, ShardedWeightsLearnAndAreEvaluatedAsInOneProcess) {
-  const Overrides evaluated = {"run.steps=16", "eval.every=8", "optim.ema=0.9"};
+  const Overrides evaluated = {"run.steps=16", "eval.every=8", "eval.clips=6", "optim.ema=0.9"};
   Overrides sharded = evaluated;
   sharded.insert(sharded.end(),
                  {"parallel.shard_weights=true", "model.activation_checkpointing=true"});

@@ -1,5 +1,6 @@
 #include "praxino/eval/evaluate.h"
 
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <gmock/gmock.h>
 
@@ -8,7 +9,9 @@
 #include <numeric>
 
 #include "eval/per_clip.h"
+#include "eval/tiny_clips.h"
 #include "praxino/base/error.h"
+#include "praxino/eval/interval.h"
 #include "praxino/eval/metrics.h"
 #include "rollout/tiny_world.h"
 
@@ -18,16 +21,11 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::UnorderedElementsAreArray;
+using testing_world::keys;
+using testing_world::tiny_clips;
 using testing_world::tiny_config;
 using testing_world::tiny_fields;
 using testing_world::tiny_world;
-
-Clips tiny_clips(int64_t count = 3, int64_t frames = 7) {
-  const ActionBatch actions = testing_world::actions(count, frames);
-  Clips clips{testing_world::pictures(count, frames), actions.values, actions.known, {}, 10};
-  for (int64_t i = 0; i < count; ++i) clips.names.push_back(fmt::format("clip {}", i));
-  return clips;
-}
 
 const std::vector<std::string> kAlways = {"loss",
                                           "psnr",
@@ -58,12 +56,6 @@ TEST(Evaluate, ReportsEveryMetricWithItsInterval) {
   }
   EXPECT_EQ(report.metrics.at("eval/n"), 3);
   EXPECT_FALSE(report.metrics.contains("eval/psnr@3"));
-}
-
-std::vector<std::string> keys(const std::map<std::string, double>& metrics) {
-  std::vector<std::string> names;
-  for (const auto& [name, value] : metrics) names.push_back(name);
-  return names;
 }
 
 TEST(MetricNames, AreThoseThatAreReported) {
@@ -137,19 +129,26 @@ TEST(Evaluate, JudgesActionsByTheClipsThatHaveThem) {
   mixed.known[1].fill_(false);
   mixed.known[3].fill_(false);
   const World world = tiny_world();
-  const LossFigures losses = measure_losses(world, mixed);
-  ASSERT_EQ(losses.loss.size(), 5);
-  ASSERT_EQ(losses.own.size(), 3);
-  EXPECT_EQ(losses.own[1], losses.loss[2]);
-  for (size_t i = 0; i < 3; ++i) {
-    EXPECT_NE(losses.shuffled[i], losses.own[i]) << i;
-    EXPECT_NE(losses.hidden[i], losses.own[i]) << i;
-  }
+  EXPECT_THAT(judged_clips(world, mixed), ElementsAre(0, 2, 4));
+  const PerClip losses = measure_losses(world, mixed);
   const RolloutFigures figures = measure_rollouts(world, mixed);
-  const std::vector<double>& own = figures.judged.at("psnr@1");
-  EXPECT_THAT(own, ElementsAre(figures.errors.at("psnr@1")[0], figures.errors.at("psnr@1")[2],
-                               figures.errors.at("psnr@1")[4]));
-  EXPECT_NE(figures.judged.at("psnr_random_actions"), figures.judged.at("psnr"));
+  for (const size_t judged : {0U, 2U, 4U}) {
+    EXPECT_NE(losses.at("shuffled")[judged], losses.at("loss")[judged]) << judged;
+    EXPECT_NE(losses.at("hidden")[judged], losses.at("loss")[judged]) << judged;
+    EXPECT_NE(figures.other.at("psnr_random_actions")[judged], figures.errors.at("psnr")[judged]);
+  }
+  // The other two would change all of these.
+  Clips three = tiny_clips(5);
+  const at::Tensor rows = at::tensor({0, 2, 4});
+  for (at::Tensor* part : {&three.frames, &three.actions, &three.known})
+    *part = part->index_select(0, rows);
+  three.names.resize(3);
+  const auto five = evaluate(world, mixed).metrics;
+  EXPECT_EQ(five.at("eval/action_shuffle_ratio"),
+            eval::ratio_interval(picked(losses.at("shuffled"), {0, 2, 4}),
+                                 picked(losses.at("loss"), {0, 2, 4}))
+                .mean);
+  EXPECT_NE(five.at("eval/loss"), evaluate(world, three).metrics.at("eval/loss"));
 }
 
 TEST(Evaluate, DoesNotDependOnTheBatchItIsMeasuredIn) {

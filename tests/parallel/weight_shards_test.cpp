@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "parallel/sample_model.h"
@@ -248,18 +249,43 @@ TEST(WeightShards, ChangedWeightsReachEveryRank) {
       }
       shards.gather_weights();
       shards.wait_for_weights();
-      shards.bring_all();
-      shards.bring(1, false);
-      shards.release(1, false);
-      for (size_t i = 0; i < p.size(); ++i) {
-        at::Tensor want = before.parameters.values[i].detach();
-        for (int n = 0; n < round; ++n) want = want + static_cast<double>(i + 1);
-        EXPECT_TRUE(p[i].equal(want)) << "parameter " << i << " after " << round;
+      for (int64_t unit = UnitParameters::kResident; unit < 3; ++unit) {
+        shards.bring(unit, false);
+        for (size_t i = 0; i < p.size(); ++i) {
+          if (model.parameters.units[i] != unit) continue;
+          at::Tensor want = before.parameters.values[i].detach();
+          for (int n = 0; n < round; ++n) want = want + static_cast<double>(i + 1);
+          EXPECT_TRUE(p[i].equal(want)) << "parameter " << i << " after " << round;
+        }
+        shards.release(unit, false);
       }
-      EXPECT_THROW(shards.gather_weights(), c10::Error);
-      shards.drop_all();
       EXPECT_FALSE(is_here(p[1]));
     }
+  });
+}
+
+// Forward passes of an evaluation: the first unit is under way while the last one runs.
+TEST(WeightShards, UnitsComeOverAndOverBetweenSteps) {
+  run_as_threads({.data = 2}, [](Mesh& mesh) {
+    const Stack model;
+    const auto& p = model.parameters.values;
+    WeightShards shards(model.parameters, mesh.data());
+    shards.gather_weights();
+    shards.wait_for_weights();
+    std::set<const void*> memory;
+    for (int pass = 0; pass < 3; ++pass) {
+      for (int64_t unit = 0; unit < 3; ++unit) {
+        shards.bring(unit, false);
+        memory.insert(p[static_cast<size_t>(1 + kOfUnit * unit)].storage().data());
+        for (size_t i = 0; i < p.size(); ++i) {
+          const int64_t of = model.parameters.units[i];
+          EXPECT_EQ(is_here(p[i]), of == unit || of == UnitParameters::kResident)
+              << "parameter " << i << " in unit " << unit;
+        }
+        shards.release(unit, false);
+      }
+    }
+    EXPECT_EQ(memory.size(), 2U) << "one for the unit that runs, one for the next";
   });
 }
 
@@ -268,9 +294,11 @@ TEST(WeightShards, RefusesAGradientFromOutsideOfItsUnit) {
     const Stack model;
     WeightShards shards(model.parameters, mesh.data());
     shards.before_backward(true);
-    shards.bring_all();
-    model.parameters.values[1].sum().backward();
-    shards.drop_all();
+    for (int64_t unit = 0; unit < 3; ++unit) {
+      shards.bring(unit, false);
+      if (model.parameters.units[1] == unit) model.parameters.values[1].sum().backward();
+      shards.release(unit, false);
+    }
     shards.reduce_gradients();
   };
   EXPECT_THROW(run_as_threads({.data = 2}, run), c10::Error);

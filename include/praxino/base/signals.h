@@ -4,6 +4,7 @@
 // and saves what there is to save where Stopped is caught.
 
 #include <exception>
+#include <functional>
 
 namespace praxino {
 
@@ -34,14 +35,15 @@ class Stopped : public std::exception {
 /// lives and a signal came. Thread-safe.
 void throw_if_stopped();
 
-/// While one lives, throw_if_stopped() does not throw on its thread: work that several processes do
-/// in step must end on all of them at the same place.
-class Uninterrupted {
+/// For work that several processes do in step, and must give up at the same place: while one lives,
+/// throw_if_stopped() on its thread hands `agree` what this process would throw (0: nothing) and
+/// throws what all of them agree on. All of them call it equally often. At most one at a time.
+class StopTogether {
  public:
-  Uninterrupted();
-  ~Uninterrupted();
-  Uninterrupted(const Uninterrupted&) = delete;
-  Uninterrupted& operator=(const Uninterrupted&) = delete;
+  explicit StopTogether(std::function<int(int)> agree);
+  ~StopTogether();
+  StopTogether(const StopTogether&) = delete;
+  StopTogether& operator=(const StopTogether&) = delete;
 };
 
 /// What throw_if_stopped() would throw, for work whose end others must agree to: the exit code, or

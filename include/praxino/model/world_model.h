@@ -83,9 +83,9 @@ class WorldModel {
   /// Uploaded once a frame; kept by the cache.
   CachePlace place(KeyValueCache& cache) const;
 
-  /// From now on each training run of block number `block` of a checkpointed model is told to
-  /// hooks(block), for someone who keeps the blocks' weights elsewhere in between. decode() and
-  /// forward() without gradients are not told: then the weights must be there.
+  /// From now on each run of block number `block` is told to hooks(block), for someone who keeps
+  /// the blocks' weights elsewhere in between: both runs of a checkpointed block, and the one run
+  /// without gradients, in forward() and decode(). REQUIRES: activation_checkpointing.
   void tell_blocks(std::function<CheckpointHooks(int64_t block)> hooks);
   /// The number of the block that each parameter belongs to, -1 for those outside of the blocks.
   const std::vector<int64_t>& block_of_parameters() const;
@@ -93,8 +93,9 @@ class WorldModel {
   Parameters& parameters();
   const Parameters& parameters() const;
   const TokenGrid& grid() const;
-  /// Several ranks share it: what it does waits for exchanges between them.
-  bool shared() const;
+  /// Whether a recording of its work (ops/step_graph.h) would be right when it is replayed: not
+  /// where other ranks take part, or weights come and go.
+  bool recordable() const;
   const std::vector<ActionField>& fields() const;
   /// Multiply-adds times two of one forward pass of one clip of `frames` frames (matrix products
   /// and attention).

@@ -37,9 +37,10 @@ struct UnitParameters {
 
 /// A step: before_backward() before every micro-batch's forward pass, bring() and release() around
 /// each run of a unit, then reduce_gradients(), an update of the owned() weights from their
-/// gradients, gather_weights(), and wait_for_weights() before the next forward pass. All ranks call
-/// the same functions with the same arguments. One call at a time; bring() and release() may come
-/// from the threads of backward().
+/// gradients, gather_weights(), and wait_for_weights() before the next forward pass. Between steps
+/// units may be brought for forward passes alone, from the first to the last, over and over. All
+/// ranks call the same functions with the same arguments. One call at a time; bring() and release()
+/// may come from the threads of backward().
 class WeightShards {
  public:
   /// The values become those of rank 0 of `ranks`, or as options.first says. The handles stay
@@ -60,7 +61,7 @@ class WeightShards {
   void bring(int64_t unit, bool backward);
   /// The unit has run. In the backward pass its parameters' gradients are there: they leave, and
   /// are added to those of earlier micro-batches where they arrive. What the next run needs at once
-  /// stays: the last unit between the passes, the first one between micro-batches.
+  /// stays: in a step the last unit between the passes, and the first one between micro-batches.
   void release(int64_t unit, bool backward);
 
   /// Before each micro-batch's forward pass.
@@ -72,10 +73,6 @@ class WeightShards {
   /// now.
   void gather_weights();
   void wait_for_weights();
-
-  /// Brings all units until drop_all(): for work that is not told to bring() and release().
-  void bring_all();
-  void drop_all();
 
   /// Bytes of the masters that this rank keeps.
   int64_t owned_bytes() const;

@@ -30,6 +30,10 @@ struct Clips {
 Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                  const std::vector<ClipPlan>& plans);
 
+/// What is known of planned clips without decoding them: `frames` is undefined.
+Clips undecoded_clips(const RunConfig& config, const Dataset& dataset,
+                      const std::vector<ClipPlan>& plans);
+
 /// At most `count` clips of `frames` frames, spread evenly over `spans` (a pure function of both;
 /// no two the same). Throws praxino::Error saying why when there is none.
 std::vector<ClipPlan> spread_clips(const RunConfig& config, const Dataset& dataset,
