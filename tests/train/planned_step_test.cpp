@@ -76,28 +76,56 @@ TEST_P(PlannedMemory, IsWithinFivePercentOfTheAllocatorsTruePeak) {
                                            << measured << ", peak in " << plan.peak.phase;
 }
 
-// Gloo's threads free what they held unheard by the record, so that it counts a little too much.
-TEST_F(PlannedMemory, OfShardedWeightsIsWithinTenPercentOfTheFullestRanks) {
-  for (const bool muon : {false, true}) {
+/// What a step of the fullest of several ranks takes, as planned and in truth.
+struct RankCase {
+  std::string name;
+  MeshShape mesh;
+  std::function<void(RunConfig&)> change = [](RunConfig&) {};
+};
+
+// 0 to 5 % apart; how long Gloo's threads hold what they have sent depends on the machine.
+TEST_F(PlannedMemory, OfRanksIsWithinTenPercentOfTheFullestOnes) {
+  const auto muon = [](RunConfig& c) { c.optim.kind = "muon"; };
+  const auto checkpointed = [](RunConfig& c) { c.model.activation_checkpointing = true; };
+  const auto sharded = [](RunConfig& c) {
+    c.model.activation_checkpointing = c.parallel.shard_weights = true;
+    c.model.depth = 8;
+  };
+  const std::vector<RankCase> cases = {{"data", {.data = 2}},
+                                       {"data-muon", {.data = 2}, muon},
+                                       {"tensor", {.tensor = 2}},
+                                       {"tensor-checkpointed", {.tensor = 2}, checkpointed},
+                                       {"tensor-muon", {.tensor = 2}, muon},
+                                       {"context", {.context = 2}},
+                                       {"data-tensor", {.data = 2, .tensor = 2}},
+                                       {"context-tensor", {.context = 2, .tensor = 2}},
+                                       {"sharded", {.data = 4}, sharded},
+                                       {"sharded-muon", {.data = 4}, [&](RunConfig& c) {
+                                          sharded(c);
+                                          muon(c);
+                                          c.optim.gradient_accumulation = 2;
+                                          c.parallel.gradients = "bf16";
+                                        }}};
+  for (const RankCase& one : cases) {
     RunConfig config = small_run();
     config.run.threads = 1;
     config.run.output = (folder_->path() / "runs").string();
-    config.run.name = muon ? "sharded-muon" : "sharded-adamw";
+    config.run.name = "ranks-" + one.name;
     config.data.path = (folder_->path() / "data").string();
-    config.model.activation_checkpointing = config.parallel.shard_weights = true;
-    config.model.depth = 8;
-    config.optim.kind = muon ? "muon" : "adamw";
-    config.optim.gradient_accumulation = muon ? 2 : 1;
-    config.parallel.gradients = muon ? "bf16" : "fp32";
+    config.optim.kind = "adamw";
+    one.change(config);
+    config.parallel.tensor = one.mesh.tensor;
+    config.parallel.context = one.mesh.context;
     RunConfig part = config;
-    part.data.batch /= 4;
+    part.data.batch /= one.mesh.data;
     const auto fields = Dataset::open(config.data.path).config().actions;
-    const PlannedStep plan = plan_step(part, fields, {.device = at::kCPU, .mesh = {.data = 4}});
-    const auto measured = static_cast<double>(testing::peak_of_a_rank(config, {.data = 4}));
+    const PlannedStep plan = plan_step(part, fields, {.device = at::kCPU, .mesh = one.mesh});
+    const auto measured = static_cast<double>(testing::peak_of_a_rank(config, one.mesh));
     const auto planned =
         static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
-    EXPECT_NEAR(planned / measured, 1, 0.1) << "planned " << planned << " bytes, measured "
-                                            << measured << ", peak in " << plan.peak.phase;
+    EXPECT_NEAR(planned / measured, 1, 0.1)
+        << one.name << ": planned " << planned << " bytes, measured " << measured << ", peak in "
+        << plan.peak.phase;
   }
 }
 

@@ -11,7 +11,7 @@
 
 #include "praxino/parallel/mesh.h"
 #include "praxino/train/trainer.h"
-#include "train/allocation_log.h"
+#include "train/rank_memory.h"
 
 namespace praxino::testing {
 
@@ -44,15 +44,14 @@ inline int64_t peak_of_a_rank(const RunConfig& config, const MeshShape& shape) {
   int64_t most = 0;
   std::mutex mutex;
   run_as_threads(shape, [&](Mesh& mesh) {
-    const auto log = std::make_shared<AllocationLog>();
-    const Listening listening(log);
+    RankMemory memory;
     Trainer trainer(config, {.from = {}, .mesh = {&mesh, [](const Mesh*) {}}});
     trainer.step();
-    log->forget_peak();
+    memory.forget_peak();
     trainer.step();
     trainer.step();
     const std::lock_guard lock(mutex);
-    most = std::max(most, log->peak().bytes.total());
+    most = std::max(most, memory.peak());
   });
   return most;
 }

@@ -8,6 +8,7 @@
 #include "praxino/rollout/world.h"
 #include "support/error_text.h"
 #include "support/temporary_folder.h"
+#include "train/allocation_log.h"
 #include "train/rank_trainings.h"
 #include "train/sharded_model.h"
 #include "train/small_training.h"
