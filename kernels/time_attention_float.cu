@@ -65,7 +65,7 @@ class Forward {
     for (int r = 0; r < kLaneRows; ++r) {
       LaneScores p;
       float* row = scores() + lane_row(lane_index(), r) * stride();
-      softmax<kWidth>(p, row, mask_, r);
+      softmax<kWidth>(p, row, seen_by(mask_, r));
       store_scores(row, p, mask_);
     }
     sync_warp();

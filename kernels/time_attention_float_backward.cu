@@ -215,9 +215,10 @@ class Backward {
   PRAXINO_DEVICE void score_gradients(int r) const {
     const int offset = lane_row(lane_index(), r) * stride();
     LaneScores p, grad;
-    softmax<kWidth>(p, scores(kProbabilities, team_.tile) + offset, mask_, r);
+    const uint32_t seen = seen_by(mask_, r);
+    softmax<kWidth>(p, scores(kProbabilities, team_.tile) + offset, seen);
     store_scores(scores(kProbabilities, team_.tile) + offset, p, mask_);
-    load_scores(grad, scores(kGradients, team_.tile) + offset, mask_, r, 0);
+    load_scores(grad, scores(kGradients, team_.tile) + offset, seen, 0);
     float delta = 0;
     PRAXINO_UNROLL
     for (int m = 0; m < kMostFrames / kRowLanes; ++m) delta += p[m] * grad[m];

@@ -232,14 +232,17 @@ PRAXINO_DEVICE void add_weighted(LaneRows<kWidth>& sum, const float* weights, in
 /// The scores of one of a lane's rows: every kRowLanes-th frame.
 using LaneScores = float[kMostFrames / kRowLanes];
 
-/// Row r of the warp's scores from `row`; `none` where nothing is seen.
-PRAXINO_DEVICE void load_scores(LaneScores& scores, const float* row, const TimeMask& mask, int r,
-                                float none, Site site = PRAXINO_HERE) {
+/// Which of row r the row sees: bit kLaneRows m for score m.
+PRAXINO_DEVICE uint32_t seen_by(const TimeMask& mask, int r) { return mask.scores >> r; }
+PRAXINO_DEVICE bool sees(uint32_t seen, int m) { return (seen & 1U << (kLaneRows * m)) != 0; }
+
+/// The row's scores; `none` where nothing is seen.
+PRAXINO_DEVICE void load_scores(LaneScores& scores, const float* row, uint32_t seen, float none,
+                                Site site = PRAXINO_HERE) {
   PRAXINO_UNROLL
   for (int m = 0; m < kMostFrames / kRowLanes; ++m) {
     scores[m] = none;
-    if (mask.sees_score(kLaneRows * m + r))
-      scores[m] = load(row + lane_index() % kRowLanes + kRowLanes * m, site);
+    if (sees(seen, m)) scores[m] = load(row + lane_index() % kRowLanes + kRowLanes * m, site);
   }
 }
 /// All of those tiles that are seen.
@@ -255,18 +258,18 @@ PRAXINO_DEVICE void store_scores(float* row, const LaneScores& scores, const Tim
 /// The row's probabilities from its scores in shared memory; zeros where nothing is seen, all of
 /// them in a row that sees nothing, which is one that is not there.
 template <int kWidth>
-PRAXINO_DEVICE void softmax(LaneScores& p, const float* row, const TimeMask& mask, int r,
+PRAXINO_DEVICE void softmax(LaneScores& p, const float* row, uint32_t seen,
                             Site site = PRAXINO_HERE) {
   constexpr float kNone = -3.0e38F;
   const float scale = 1.44269504F * rsqrt_fast(static_cast<float>(kWidth));
-  load_scores(p, row, mask, r, kNone, site);
+  load_scores(p, row, seen, kNone, site);
   float most = kNone, sum = 0;
   PRAXINO_UNROLL
   for (const float score : p) most = maximum_number(most, score);
   most = scale * group_max(most, kRowLanes, site);
   PRAXINO_UNROLL
   for (int m = 0; m < kMostFrames / kRowLanes; ++m) {
-    p[m] = mask.sees_score(kLaneRows * m + r) ? exp2_fast(p[m] * scale - most) : 0.0F;
+    p[m] = sees(seen, m) ? exp2_fast(p[m] * scale - most) : 0.0F;
     sum += p[m];
   }
   sum = group_sum(sum, kRowLanes, site);

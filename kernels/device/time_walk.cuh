@@ -101,7 +101,6 @@ struct TimeMask {
     for (int bit = 0; bit < 8 * kMostTimeTiles; ++bit) scores |= sees(bit) ? 1U << bit : 0U;
   }
   PRAXINO_DEVICE bool sees_tile(int tile) const { return (tiles >> tile & 1U) != 0; }
-  PRAXINO_DEVICE bool sees_score(int number) const { return (scores >> number & 1U) != 0; }
 };
 
 /// Sums of kValues values over as many lanes, kNearest apart; every lane ends up with one: that

@@ -140,6 +140,15 @@ std::vector<TimeShape> shapes() {
        .width = 128,
        .window = 20,
        .sinks = 3},
+      // The last tile sees the first by its sinks, and not the second.
+      {.batch = 1,
+       .places = 2,
+       .kv_heads = 1,
+       .group = 1,
+       .frames = 63,
+       .width = 64,
+       .window = 5,
+       .sinks = 2},
   };
 }
 
@@ -315,6 +324,43 @@ TYPED_TEST(TimeAttentionKernels, RefuseWhatTheyDoNotTake) {
   EXPECT_TRUE(refused(wrong));
   EXPECT_EQ(cuda.launches(), 0);
   EXPECT_FALSE(refused(p));
+}
+
+TYPED_TEST(TimeAttentionKernels, RefuseBackwardWhatTheyDoNotTake) {
+  CudaOnCpu cuda;
+  const auto in = time_case<TypeParam>(shapes()[1]);
+  const TimePlan plan = time_plan(in.shape, backward_tiles<TypeParam>(), time_device());
+  const auto gradient = [&](size_t size) { return cuda.allocate<TypeParam>(size + 8, "gradient"); };
+  const auto sums = [&](int64_t count) {
+    return cuda.allocate<float>(static_cast<size_t>(count), "sums");
+  };
+  const TimeAttentionBackward<TypeParam> p{
+      .in = upload(cuda, in, {}),
+      .grad = cuda.upload(in.grad, "grad"),
+      .grad_q = gradient(in.q.size()),
+      .grad_k = gradient(in.k.size()),
+      .grad_v = gradient(in.v.size()),
+      .grad_query_gain = sums(in.shape.width),
+      .grad_key_gain = sums(in.shape.width),
+      .workspace = sums(chunk_workspace(time_sums(in.shape, plan), 2)),
+      .plan = plan};
+  const auto refused = [&](auto change) {
+    TimeAttentionBackward<TypeParam> wrong = p;
+    change(wrong);
+    return launch_time_attention_backward(wrong, nullptr).code == kRefused.code;
+  };
+  EXPECT_TRUE(refused([](auto& wrong) { wrong.grad += 1; }));
+  EXPECT_TRUE(refused([](auto& wrong) { wrong.grad_q += 1; }));
+  EXPECT_TRUE(refused([](auto& wrong) { wrong.grad_k += 1; }));
+  EXPECT_TRUE(refused([](auto& wrong) { wrong.grad_v += 1; }));
+  EXPECT_TRUE(refused([](auto& wrong) { wrong.in.v += 1; }));
+  EXPECT_TRUE(refused([](auto& wrong) { wrong.in.q_token = 4; }));
+  EXPECT_TRUE(refused([](auto& wrong) { wrong.plan = {}; }));
+  EXPECT_TRUE(refused([&](auto& wrong) {  // of the other pass
+    wrong.plan = time_plan(in.shape, forward_tiles<TypeParam>(), time_device());
+  }));
+  EXPECT_EQ(cuda.launches(), 0);
+  EXPECT_FALSE(refused([](auto&) {}));
 }
 
 }  // namespace
