@@ -61,12 +61,10 @@ class Forward {
                     paired_rows(p_.in.shape, tile));
     }
     sync_warp();
-    PRAXINO_NO_UNROLL
-    for (int r = 0; r < kLaneRows; ++r) {
-      LaneScores p;
-      float* row = scores() + lane_row(lane_index(), r) * stride();
-      softmax<kWidth>(p, row, seen_by(mask_, r));
-      store_scores(row, p, mask_);
+    if (team_.tile == 0) {
+      probabilities<1>();
+    } else {
+      probabilities<kMostTimeTiles>();
     }
     sync_warp();
     LaneRows<kWidth> sum = {};
@@ -78,6 +76,18 @@ class Forward {
                           paired_rows(p_.in.shape, tile));
     }
     return sum;
+  }
+
+  // kTiles: what the warp's rows can see at most.
+  template <int kTiles>
+  PRAXINO_DEVICE void probabilities() const {
+    PRAXINO_NO_UNROLL
+    for (int r = 0; r < kLaneRows; ++r) {
+      LaneScores<kTiles> p;
+      float* row = scores() + lane_row(lane_index(), r) * stride();
+      softmax<kWidth>(p, row, seen_by(mask_, r));
+      store_scores(row, p, mask_);
+    }
   }
 
   const TimeAttention<float>& p_;

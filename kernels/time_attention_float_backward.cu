@@ -193,8 +193,11 @@ class Backward {
     multiply(kProbabilities, kQ, kK);
     multiply(kGradients, kGrad, kV);
     sync_warp();
-    PRAXINO_NO_UNROLL
-    for (int r = 0; r < kLaneRows; ++r) score_gradients(r);
+    if (team_.tile == 0) {
+      score_gradients<1>();
+    } else {
+      score_gradients<kMostTimeTiles>();
+    }
     sync_warp();
     LaneRows<kWidth> grad = {};
     const float* own = scores(kGradients, team_.tile) + lane_row(lane_index(), 0) * stride();
@@ -211,22 +214,29 @@ class Backward {
     store_lanes(grad, p_.grad_q, spot, heads_of_query(p_.in.shape.heads() * kWidth, spot, round));
   }
 
-  // Row r of the lane: scores become probabilities, gradients of these those of the scores.
-  PRAXINO_DEVICE void score_gradients(int r) const {
-    const int offset = lane_row(lane_index(), r) * stride();
-    LaneScores p, grad;
-    const uint32_t seen = seen_by(mask_, r);
-    softmax<kWidth>(p, scores(kProbabilities, team_.tile) + offset, seen);
-    store_scores(scores(kProbabilities, team_.tile) + offset, p, mask_);
-    load_scores(grad, scores(kGradients, team_.tile) + offset, seen, 0);
-    float delta = 0;
-    PRAXINO_UNROLL
-    for (int m = 0; m < kMostFrames / kRowLanes; ++m) delta += p[m] * grad[m];
-    delta = group_sum(delta, kRowLanes);
+  // Scores become probabilities, gradients of these those of the scores. kTiles: what the warp's
+  // rows can see at most.
+  template <int kTiles>
+  PRAXINO_DEVICE void score_gradients() const {
     const float scale = rsqrt_fast(static_cast<float>(kWidth));
-    PRAXINO_UNROLL
-    for (int m = 0; m < kMostFrames / kRowLanes; ++m) grad[m] = p[m] * (grad[m] - delta) * scale;
-    store_scores(scores(kGradients, team_.tile) + offset, grad, mask_);
+    PRAXINO_NO_UNROLL
+    for (int r = 0; r < kLaneRows; ++r) {
+      const int offset = lane_row(lane_index(), r) * stride();
+      float* p_row = scores(kProbabilities, team_.tile) + offset;
+      float* grad_row = scores(kGradients, team_.tile) + offset;
+      const uint32_t seen = seen_by(mask_, r);
+      LaneScores<kTiles> p, grad;
+      softmax<kWidth>(p, p_row, seen);
+      store_scores(p_row, p, mask_);
+      load_scores(grad, grad_row, seen, 0);
+      float delta = 0;
+      PRAXINO_UNROLL
+      for (int m = 0; m < p.kCount; ++m) delta += p.v[m] * grad.v[m];
+      delta = group_sum(delta, kRowLanes);
+      PRAXINO_UNROLL
+      for (int m = 0; m < p.kCount; ++m) grad.v[m] = p.v[m] * (grad.v[m] - delta) * scale;
+      store_scores(grad_row, grad, mask_);
+    }
   }
 
   // The warp's tile as keys: what all queries that see them give. Where query heads share them,

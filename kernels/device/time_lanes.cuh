@@ -229,53 +229,59 @@ PRAXINO_DEVICE void add_weighted(LaneRows<kWidth>& sum, const float* weights, in
   }
 }
 
-/// The scores of one of a lane's rows: every kRowLanes-th frame.
-using LaneScores = float[kMostFrames / kRowLanes];
+/// The scores that a lane has of a row of kTiles tiles: every kRowLanes-th frame.
+template <int kTiles>
+struct LaneScores {
+  static constexpr int kCount = kTiles * kTimeTile / kRowLanes;
+  float v[kCount];
+};
 
 /// Which of row r the row sees: bit kLaneRows m for score m.
 PRAXINO_DEVICE uint32_t seen_by(const TimeMask& mask, int r) { return mask.scores >> r; }
 PRAXINO_DEVICE bool sees(uint32_t seen, int m) { return (seen & 1U << (kLaneRows * m)) != 0; }
 
 /// The row's scores; `none` where nothing is seen.
-PRAXINO_DEVICE void load_scores(LaneScores& scores, const float* row, uint32_t seen, float none,
-                                Site site = PRAXINO_HERE) {
+template <int kTiles>
+PRAXINO_DEVICE void load_scores(LaneScores<kTiles>& scores, const float* row, uint32_t seen,
+                                float none, Site site = PRAXINO_HERE) {
   PRAXINO_UNROLL
-  for (int m = 0; m < kMostFrames / kRowLanes; ++m) {
-    scores[m] = none;
-    if (sees(seen, m)) scores[m] = load(row + lane_index() % kRowLanes + kRowLanes * m, site);
+  for (int m = 0; m < scores.kCount; ++m) {
+    scores.v[m] = none;
+    if (sees(seen, m)) scores.v[m] = load(row + lane_index() % kRowLanes + kRowLanes * m, site);
   }
 }
 /// All of those tiles that are seen.
-PRAXINO_DEVICE void store_scores(float* row, const LaneScores& scores, const TimeMask& mask,
+template <int kTiles>
+PRAXINO_DEVICE void store_scores(float* row, const LaneScores<kTiles>& scores, const TimeMask& mask,
                                  Site site = PRAXINO_HERE) {
   PRAXINO_UNROLL
-  for (int m = 0; m < kMostFrames / kRowLanes; ++m) {
+  for (int m = 0; m < scores.kCount; ++m) {
     if (mask.sees_tile(m / 2))
-      store(row + lane_index() % kRowLanes + kRowLanes * m, scores[m], site);
+      store(row + lane_index() % kRowLanes + kRowLanes * m, scores.v[m], site);
   }
 }
 
 /// The row's probabilities from its scores in shared memory; zeros where nothing is seen, all of
 /// them in a row that sees nothing, which is one that is not there.
-template <int kWidth>
-PRAXINO_DEVICE void softmax(LaneScores& p, const float* row, uint32_t seen,
+template <int kWidth, int kTiles>
+PRAXINO_DEVICE void softmax(LaneScores<kTiles>& p, const float* row, uint32_t seen,
                             Site site = PRAXINO_HERE) {
   constexpr float kNone = -3.0e38F;
   const float scale = 1.44269504F * rsqrt_fast(static_cast<float>(kWidth));
   load_scores(p, row, seen, kNone, site);
   float most = kNone, sum = 0;
   PRAXINO_UNROLL
-  for (const float score : p) most = maximum_number(most, score);
+  for (const float score : p.v) most = maximum_number(most, score);
   most = scale * group_max(most, kRowLanes, site);
   PRAXINO_UNROLL
-  for (int m = 0; m < kMostFrames / kRowLanes; ++m) {
-    p[m] = sees(seen, m) ? exp2_fast(p[m] * scale - most) : 0.0F;
-    sum += p[m];
+  for (int m = 0; m < p.kCount; ++m) {
+    p.v[m] = sees(seen, m) ? exp2_fast(p.v[m] * scale - most) : 0.0F;
+    sum += p.v[m];
   }
   sum = group_sum(sum, kRowLanes, site);
-  const float inverse = sum > 0 ? reciprocal_fast(sum) : 0.0F;
+  const float inverse = sum == 0 ? 0.0F : reciprocal_fast(sum);
   PRAXINO_UNROLL
-  for (float& value : p) value *= inverse;
+  for (float& value : p.v) value *= inverse;
 }
 
 }  // namespace praxino::kernels::device
