@@ -120,7 +120,10 @@ void Trainer::State::evaluate_now() {
   std::exception_ptr failed;
   try {
     evaluate_held_out();
-  } catch (...) {  // the live weights come back whatever happened
+  } catch (const Stopped&) {  // the live weights come back
+    failed = std::current_exception();
+  } catch (...) {
+    if (ranks.several()) throw;  // the others may be gone, and the averages are everybody's
     failed = std::current_exception();
   }
   swap_averages();

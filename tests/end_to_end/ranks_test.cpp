@@ -210,6 +210,24 @@ TEST_F(RanksTraining, AHungRankIsNamedAndAllStartAgain) {
   EXPECT_EQ(ranks, std::set<std::string>{"rank-00000"});
 }
 
+// The others wait for it there, and do not first try to bring the live weights back together.
+TEST_F(RanksTraining, ARankThatHangsInAnEvaluationIsNamedAndItIsMadeAgain) {
+  const fs::path hung = folder_.path() / "runs/hung";
+  Process process(command(2, "hung",
+                          {"run.steps=2", "eval.clips=200", "optim.ema=0.9", "parallel.timeout=5",
+                           "checkpoint.every=2"}),
+                  folder_.path() / "hung.log");
+  ASSERT_TRUE(wait_for_checkpoint(hung, 2)) << process.log();  // which the evaluation follows
+  kill(process.children().at(1), SIGSTOP);
+  EXPECT_EQ(process.wait(), 0) << process.log();
+  // The second where the averages were still on their way.
+  EXPECT_TRUE(process.log().find("rank 1 has shown no sign of life") != std::string::npos ||
+              process.log().find("no word from rank 1") != std::string::npos)
+      << process.log();
+  EXPECT_NE(process.log().find("resuming at step 2 of 2"), std::string::npos) << process.log();
+  EXPECT_TRUE(fs::exists(hung / "eval.json"));
+}
+
 // One that gets a quarter of the time.
 TEST_F(RanksTraining, ASlowRankIsNamed) {
   Process process(command(2, "slow", {"run.steps=100000", "parallel.slow_steps=3"}),
