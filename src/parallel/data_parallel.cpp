@@ -10,6 +10,7 @@
 
 #include <mutex>
 
+#include "parallel/own_norms.h"
 #include "parallel/segments.h"
 #include "praxino/parallel/buckets.h"
 
@@ -48,12 +49,14 @@ struct DataParallel::State {
         divisor(opt.divisor(group.size())),
         plan(plan_for(parameters, group.size(), opt)),
         buckets(plan.begins.size()),
-        ready(parameters.size()) {
+        ready(parameters.size()),
+        own(parameters.size(), parameters.front()) {
     move_weights();
   }
 
   void move_weights();
   void take(size_t parameter, const at::Tensor& gradient);
+  void measure(const Bucket& bucket);
   void launch_full_buckets();
   void on_gradient(size_t parameter);
   at::Tensor part(const at::Tensor& flat, size_t parameter, int64_t begin) const {
@@ -76,6 +79,8 @@ struct DataParallel::State {
   BucketPlan plan;
   std::vector<Bucket> buckets;
   std::vector<char> ready;  // whether a parameter's gradient of this step is in its bucket
+  OwnNorms own;             // of what is in the buckets, before it is summed
+  at::Tensor own_norms;     // of the last step
   size_t launched = 0;      // buckets, in this step
   bool last = false;        // whether the micro-batch under way is the last of its step
   std::mutex mutex;         // hooks run on the threads of backward()
@@ -118,11 +123,18 @@ void DataParallel::State::take(size_t parameter, const at::Tensor& gradient) {
   --bucket.missing;
 }
 
+void DataParallel::State::measure(const Bucket& bucket) {
+  std::vector<at::Tensor> gradients;
+  for (const size_t i : bucket.members) gradients.push_back(part(bucket.gradients, i, 0));
+  own.add(bucket.members, gradients);
+}
+
 // In their order whatever the order of the gradients: it must be the same on every rank.
 void DataParallel::State::launch_full_buckets() {
   while (launched < buckets.size()) {
     Bucket& bucket = buckets[launched];
     if (!bucket.gradients.defined() || bucket.missing > 0) return;
+    measure(bucket);
     bucket.work = ranks.reduce_segments(bucket.gradients, plan.begins[launched]);
     ++launched;
   }
@@ -166,6 +178,7 @@ DataParallel::~DataParallel() {
 
 bool DataParallel::owns(size_t i) const { return state_->owned[i].defined(); }
 const std::vector<at::Tensor>& DataParallel::owned() const { return state_->owned; }
+const at::Tensor& DataParallel::own_norms() const { return state_->own_norms; }
 
 void DataParallel::before_backward(bool last) {
   const std::lock_guard lock(state_->mutex);
@@ -194,6 +207,7 @@ void DataParallel::reduce_gradients() {
     }
   }
   std::fill(s.ready.begin(), s.ready.end(), char{0});
+  s.own_norms = s.own.take();
   s.launched = 0;
   s.last = false;
 }

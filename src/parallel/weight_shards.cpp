@@ -11,6 +11,7 @@
 #include <limits>
 #include <utility>
 
+#include "parallel/own_norms.h"
 #include "parallel/segments.h"
 #include "praxino/parallel/buckets.h"
 
@@ -74,6 +75,8 @@ struct WeightShards::State {
   std::vector<BucketPlace> places;
   std::vector<Unit> units;  // the last one: what is resident
   std::vector<at::Tensor> owned;
+  OwnNorms leaves;                // of the gradients that leave, before they are summed
+  at::Tensor own_norms;           // of the last step
   int64_t largest = 0;            // elements of a unit that comes and goes
   std::vector<at::Tensor> spare;  // buffers of that length, kept: nothing is allocated in a step
   at::Tensor gradients;           // the same for the gradients of one unit
@@ -88,7 +91,8 @@ WeightShards::State::State(UnitParameters all, const Communicator& group,
       ranks(group),
       options(opt),
       scale(1.0 / static_cast<double>(opt.divisor(group.size()))),
-      owned(parameters.values.size()) {
+      owned(parameters.values.size()),
+      leaves(parameters.values.size(), parameters.values.front()) {
   const int64_t count = count_units(parameters.units);
   units.resize(static_cast<size_t>(count) + 1);
   units.back().resident = true;
@@ -177,14 +181,16 @@ void WeightShards::State::reduce(Unit& unit) {
     unit.gradients = gradients.narrow(0, 0, unit.elements());
   }
   unit.gradients.zero_();
+  std::vector<at::Tensor> measured;
   for (const size_t i : unit.members) {
     at::Tensor& parameter = parameters.values[i];
+    at::Tensor& to = measured.emplace_back(place(unit.gradients, i, 0));
     if (parameter.grad().defined()) {
-      at::Tensor to = place(unit.gradients, i, 0);
       at::mul_out(to, parameter.grad(), at::scalar_tensor(scale));
     }
     parameter.mutable_grad() = at::Tensor();
   }
+  leaves.add(unit.members, measured);
   unit.reducing = ranks.reduce_segments(unit.gradients, unit.begins);
 }
 
@@ -213,6 +219,7 @@ WeightShards::~WeightShards() = default;
 
 bool WeightShards::owns(size_t i) const { return state_->owned[i].defined(); }
 const std::vector<at::Tensor>& WeightShards::owned() const { return state_->owned; }
+const at::Tensor& WeightShards::own_norms() const { return state_->own_norms; }
 
 void WeightShards::bring(int64_t number, bool backward) {
   State& s = *state_;
@@ -263,6 +270,7 @@ void WeightShards::reduce_gradients() {
     }
     unit.sum = at::Tensor();
   }
+  s.own_norms = s.leaves.take();
   s.in_step = s.last = false;
 }
 

@@ -105,7 +105,11 @@ LearningStep::Result LearningStep::learn(const NextPart& next_part,
   if (sharded_ != nullptr) sharded_->start_sharing_weights();
   result.scalars.insert(result.scalars.end(), {{"train/grad_norm", result.stats.gradient_norm},
                                                {"skipped", result.stats.skipped}});
-  if (sharded_ != nullptr) result.scalars.emplace_back("own/loss", total);
+  if (sharded_ != nullptr) {
+    result.scalars.insert(
+        result.scalars.end(),
+        {{"own/loss", total}, {"own/spoiled_gradient", sharded_->spoiled_gradient()}});
+  }
   return result;
 }
 

@@ -1,5 +1,11 @@
 #include "sharded_model.h"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
 #include "praxino/base/error.h"
 
 namespace praxino {
@@ -76,10 +82,13 @@ ShardedModel::ShardedModel(WorldModel& world_model, const ParallelConfig& config
     model_.tell_blocks([this](int64_t block) { return hooks_of(block); });
   }
   std::vector<at::Tensor> owned(model.all().size());
+  std::vector<float> numbers;
   for (const Held& held : held_) {
+    for (const size_t member : held.members) numbers.push_back(static_cast<float>(member + 1));
     const auto& own = held.with([](auto& p) -> const auto& { return p.owned(); });
     for (size_t i = 0; i < held.members.size(); ++i) owned[held.members[i]] = own[i];
   }
+  numbers_ = at::tensor(numbers).to(model.all().front().value.device());
   for (size_t i = 0; i < owned.size(); ++i) {
     if (!owned[i].defined()) continue;
     const Parameter& parameter = model.all()[i];
@@ -109,6 +118,7 @@ void ShardedModel::before_micro_batch(bool last) {
 
 void ShardedModel::finish_gradients(std::vector<std::pair<std::string, at::Tensor>>& scalars) {
   for (const Held& held : held_) held.with([](auto& p) { p.reduce_gradients(); });
+  find_spoiled();
   for (size_t i = 0; i < owned_.size(); ++i) {
     at::Tensor value = own_.all()[i].value;
     value.mutable_grad() = owned_[i].grad();
@@ -118,6 +128,24 @@ void ShardedModel::finish_gradients(std::vector<std::pair<std::string, at::Tenso
   for (const auto& [name, value] : scalars) values.push_back(value);
   ranks_.average(values);
   for (size_t i = 0; i < scalars.size(); ++i) scalars[i].second = values[i];
+}
+
+// Ranks that share a model exchange activations and their gradients: what one of them has spoiled
+// reaches the others in the layers that backward comes to afterwards. Each model has a place in the
+// vector that all ranks compare.
+void ShardedModel::find_spoiled() {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> norms;
+  for (const Held& held : held_) {
+    norms.push_back(held.with([](auto& p) -> const auto& { return p.own_norms(); }));
+  }
+  spoiled_ = at::isfinite(at::cat(norms)).logical_not_().to(at::kFloat).mul_(numbers_).amax();
+  if (!ranks_.model_ranks().several()) return;
+  const at::Tensor firsts = at::zeros({ranks_.data_ranks()}, spoiled_.options());
+  const at::Tensor first = firsts[ranks_.data_rank()];
+  first.copy_(spoiled_);
+  ranks_.mesh().all().all_reduce(firsts, Reduce::kMax).wait();
+  spoiled_.mul_(spoiled_.eq(first));
 }
 
 void ShardedModel::start_sharing_weights() {

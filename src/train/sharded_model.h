@@ -48,6 +48,11 @@ class ShardedModel {
   /// After the last backward pass: the gradients of own() and the scalars are then those of the
   /// whole batch.
   void finish_gradients(std::vector<std::pair<std::string, at::Tensor>>& scalars);
+  /// Of the step that finish_gradients() ended, a scalar on the device: 1 + the number of the
+  /// model's last parameter to whose gradient this rank itself gave what is not finite; backward
+  /// comes to the last one first. 0: it gave none, or, where ranks share the model and hand each
+  /// other what is not finite, another of them had it in a later parameter.
+  const at::Tensor& spoiled_gradient() const { return spoiled_; }
   /// After own() has changed; settle() waits until every rank has all weights that it keeps.
   void start_sharing_weights();
   void settle();
@@ -71,11 +76,14 @@ class ShardedModel {
       return held == nullptr ? nullptr : held->get();
     }
   };
+  void find_spoiled();
   void hold(const ParallelConfig& config, bool split, FirstWeights first);
 
   WorldModel& model_;
   const Ranks& ranks_;
   std::vector<Held> held_;
+  at::Tensor numbers_;  // float32: 1 + the position of each parameter of held_, one after the other
+  at::Tensor spoiled_;
   Parameters own_;
   std::vector<at::Tensor> owned_;  // second handles of own()'s values: whose gradients arrive
 };

@@ -2,6 +2,8 @@
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "praxino/base/log.h"
@@ -35,11 +37,18 @@ std::vector<ReplicaCheck> checks_of(const Mesh& mesh, const Parameters& model,
   return checks;
 }
 
+std::vector<std::string> names_of(const Parameters& model) {
+  std::vector<std::string> names;
+  for (const Parameter& parameter : model.all()) names.push_back(parameter.name);
+  return names;
+}
+
 }  // namespace
 
 StepWatch::StepWatch(const RunConfig& config, const Ranks& ranks, const Parameters& model,
                      const Parameters& own)
     : ranks_(ranks),
+      names_(names_of(model)),
       batch_(config.data.batch),  // without copies there is nothing to compare
       every_(config.parallel.shard_weights ? 0 : config.parallel.check_weights_every),
       checks_(checks_of(ranks.mesh(), model, own)),
@@ -81,14 +90,19 @@ void StepWatch::backward_done() {
 
 void StepWatch::tell_own_part(const ArrivedScalars& step,
                               const std::vector<int64_t>& samples) const {
-  if (std::isfinite(step.value("own/loss"))) return;
+  // A loss that is not finite makes all gradients so.
+  const bool loss = !std::isfinite(step.value("own/loss"));
+  const auto spoiled = static_cast<size_t>(step.value("own/spoiled_gradient"));
+  if (!loss && spoiled == 0) return;
+  const std::string what = loss ? "loss" : "gradient";
+  const std::string where = loss ? "" : fmt::format("first in {}; ", names_[spoiled - 1]);
   std::vector<int64_t> own;
   const int64_t rows = batch_ / ranks_.data_ranks();
   for (size_t i = 0; i < samples.size(); ++i) {
     if (static_cast<int64_t>(i) % batch_ / rows == ranks_.data_rank()) own.push_back(samples[i]);
   }
-  log::warning("step {}: the loss of rank {} is not finite; its samples {}", step.step,
-               ranks_.mesh().rank(), format_samples(own));
+  log::warning("step {}: the {} of rank {} is not finite; {}its samples {}", step.step, what,
+               ranks_.mesh().rank(), where, format_samples(own));
 }
 
 void StepWatch::compare(const std::vector<RankPace>& paces) {

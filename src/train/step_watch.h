@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -35,8 +36,8 @@ class StepWatch {
   /// waited for others on the host. On a GPU by the clock of its stream, in which waits for ranks
   /// of the tensor and context axes count.
   double compute_seconds();
-  /// A step that is skipped for all, where it was this rank's own loss that was not finite, with
-  /// this rank's part of its samples.
+  /// Of a step that all skip: whether it was this rank's own loss that was not finite, or what it
+  /// gave to a gradient (ShardedModel::spoiled_gradient), with its part of the samples.
   void tell_own_part(const ArrivedScalars& step, const std::vector<int64_t>& samples) const;
   /// Names slow ranks in the log of rank 0, by the paces of all in the step before.
   void compare(const std::vector<RankPace>& paces);
@@ -45,6 +46,7 @@ class StepWatch {
   double waited() const;
 
   const Ranks& ranks_;
+  std::vector<std::string> names_;  // of the model's parameters
   int64_t batch_, every_;
   std::vector<ReplicaCheck> checks_;
   SlowRanks slow_;

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <latch>
 #include <mutex>
 
@@ -120,6 +121,40 @@ TEST(DataParallel, AParameterWithoutAGradientOnSomeRanksCountsAsZeroThere) {
       const SampleModel alone;
       alone.loss(inputs(0, 4), targets(0, 4)).backward();
       EXPECT_LE(relative_error(parallel.owned()[4].grad(), alone.parameters[4].grad() / 2), 1e-6);
+    }
+  });
+}
+
+// The last parameter has no gradient on rank 1, and in the second step rank 1's rows are not
+// finite: what the sum makes of it must not be seen.
+TEST(DataParallel, TellsWhatThisRankAloneGave) {
+  run_as_threads({.data = 2}, [](Mesh& mesh) {
+    const SampleModel model;
+    DataParallel parallel(model.parameters, mesh.data(), {.bucket_bytes = 2000});
+    const SampleModel alone;
+    for (const bool spoiled : {false, true}) {
+      for (const int64_t part : {0, 1}) {
+        const int64_t begin = 8 * part + 4 * mesh.rank();
+        at::Tensor x = inputs(begin, 4);
+        if (spoiled && !mesh.first()) x = x / 0.0;
+        parallel.before_backward(part == 1);
+        model.loss(x, targets(begin, 4), false, mesh.first()).backward();
+        alone.loss(x, targets(begin, 4), false, mesh.first()).backward();
+      }
+      parallel.reduce_gradients();
+      const at::Tensor& norms = parallel.own_norms();
+      ASSERT_EQ(norms.numel(), 5);
+      for (int64_t i = 0; i < norms.numel(); ++i) {
+        at::Tensor& own = alone.parameters[static_cast<size_t>(i)].mutable_grad();
+        const double got = norms[i].item<double>();
+        if (spoiled && !mesh.first() && own.defined()) {
+          EXPECT_FALSE(std::isfinite(got)) << i;
+        } else {
+          const double want = own.defined() ? own.norm().item<double>() / 2 : 0;
+          EXPECT_NEAR(got, want, 1e-6 * want) << i;
+        }
+        own = at::Tensor();
+      }
     }
   });
 }

@@ -164,6 +164,37 @@ TEST(WeightShards, AParameterWithoutAGradientOnSomeRanksCountsAsZeroThere) {
   });
 }
 
+// Of two micro-batches the sum where each one's gradients leave by themselves.
+TEST(WeightShards, TellsWhatThisRankAloneGave) {
+  run_as_threads({.data = 2}, [](Mesh& mesh) {
+    const Case c{.parts = 2};
+    const Stack model;
+    WeightShards shards(model.parameters, mesh.data());
+    backward(model, shards, mesh, c);
+    shards.reduce_gradients();
+    std::vector<double> want(model.parameters.values.size());
+    const Stack both;
+    for (const int64_t part : {0, 1}) {
+      const int64_t begin = part * kRows + mesh.rank() * kRows / 2;
+      const at::Tensor x = inputs(begin, kRows / 2), y = targets(begin, kRows / 2);
+      const Stack one;
+      for (const Stack* model_alone : {&one, &both}) (model_alone->loss(x, y) / 4).backward();
+      for (size_t i = 0; i < want.size(); ++i) {
+        want[i] += one.parameters.values[i].grad().norm().item<double>();
+      }
+    }
+    for (size_t i = 0; i < want.size(); ++i) {
+      if (model.parameters.units[i] != UnitParameters::kResident) continue;
+      want[i] = both.parameters.values[i].grad().norm().item<double>();
+    }
+    const at::Tensor& norms = shards.own_norms();
+    ASSERT_EQ(norms.numel(), static_cast<int64_t>(want.size()));
+    for (size_t i = 0; i < want.size(); ++i) {
+      EXPECT_NEAR(norms[static_cast<int64_t>(i)].item<double>(), want[i], 1e-6 * want[i]) << i;
+    }
+  });
+}
+
 // Every collective on a GPU's own stream, the hooks on the threads of its backward().
 TEST(WeightShards, GradientsOnTwoGpusAreThoseOfOneProcess) {
   const int64_t gpus = at::hasCUDA() ? static_cast<int64_t>(at::getNumGPUs()) : 0;

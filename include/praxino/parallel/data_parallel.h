@@ -65,6 +65,10 @@ class DataParallel {
   /// (their average, or as options.averaged_over says). Parameters without a gradient count as
   /// zero. Afterwards no parameter itself has a gradient.
   void reduce_gradients();
+  /// Of the step that reduce_gradients() has ended: [parameters], float32, the Euclidean norm of
+  /// what this rank alone gave to each gradient (zero: nothing), taken before the sum. Where it is
+  /// not finite, what this rank gave was not, or too large for a norm.
+  const at::Tensor& own_norms() const;
   /// Starts to bring every rank the weights as their owners have them now.
   void gather_weights();
   /// Nobody may read the weights between gather_weights() and this.

@@ -69,6 +69,9 @@ class WeightShards {
   /// After the last backward pass: as that of DataParallel. A gradient that came to a unit's
   /// parameter from outside of its unit is a programming error (c10::Error).
   void reduce_gradients();
+  /// As that of DataParallel; of a unit's gradients, which leave after every micro-batch, the sum
+  /// of their norms.
+  const at::Tensor& own_norms() const;
   /// Starts to bring every rank the resident weights and the first unit's as their owners have them
   /// now.
   void gather_weights();
