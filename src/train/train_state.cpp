@@ -28,14 +28,24 @@ const std::optional<Slice>& slice_of(const Parameters& parameters, const std::st
   return parameter == nullptr ? kNone : parameter->slice;
 }
 
+/// The tensor whose part this is, on rank `to` of the tensor group; undefined on the others.
+using Whole = at::Tensor (*)(int64_t to, const at::Tensor& part, const Slice& slice,
+                             const Communicator& group);
+
+at::Tensor as_large_as_whole(int64_t to, const at::Tensor& part, const Slice& slice,
+                             const Communicator& group) {
+  if (group.rank() != to) return {};
+  return part.new_empty({1}).expand(slice.whole_sizes(part.sizes()));
+}
+
 /// Whole tensors, each on one rank.
-NamedTensors put_together(NamedTensors tensors, const TrainParts& parts) {
+NamedTensors put_together(NamedTensors tensors, const TrainParts& parts, Whole whole) {
   if (parts.tensor.size() == 1) return tensors;
   NamedTensors kept;
   int64_t next = 0;
   for (auto& [name, tensor] : tensors) {
     const std::optional<Slice>& slice = slice_of(parts.own, name);
-    if (slice) tensor = whole_at(next++ % parts.tensor.size(), tensor, *slice, parts.tensor);
+    if (slice) tensor = whole(next++ % parts.tensor.size(), tensor, *slice, parts.tensor);
     if (tensor.defined()) kept.emplace_back(std::move(name), std::move(tensor));
   }
   return kept;
@@ -95,15 +105,13 @@ void restore_all(const TrainState& state, const std::string& file, const NamedTe
   }
 }
 
-}  // namespace
-
-TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first) {
+TrainState capture(const TrainParts& parts, const RunCounters& counters, bool first, Whole whole) {
   TrainState state;
   state.step = counters.step;
-  state.files["model"] = put_together(values_of(parts.own), parts);
-  state.files[kOptimizerFile] = put_together(optimizer_tensors(parts), parts);
+  state.files["model"] = put_together(values_of(parts.own), parts, whole);
+  state.files[kOptimizerFile] = put_together(optimizer_tensors(parts), parts, whole);
   if (!first) std::erase_if(state.files[kOptimizerFile], is_counter);
-  if (parts.ema.enabled()) state.files["ema"] = put_together(parts.ema.averages(), parts);
+  if (parts.ema.enabled()) state.files["ema"] = put_together(parts.ema.averages(), parts, whole);
   nlohmann::ordered_json json;
   json["format"] = kStateFormat;
   json["step"] = counters.step;
@@ -120,6 +128,16 @@ TrainState capture_state(const TrainParts& parts, const RunCounters& counters, b
   state.texts["config.yaml"] = to_yaml(parts.world.config);
   state.texts["dataset.yaml"] = to_yaml(parts.world.dataset);
   return state;
+}
+
+}  // namespace
+
+TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first) {
+  return capture(parts, counters, first, &whole_at);
+}
+
+TrainState state_like(const TrainParts& parts, const RunCounters& counters, bool first) {
+  return capture(parts, counters, first, &as_large_as_whole);
 }
 
 WantedTensor wanted_by(const TrainParts& parts) {

@@ -37,6 +37,10 @@ struct TrainParts {
 /// of which call this together: a checkpoint does not show how a run was laid out.
 TrainState capture_state(const TrainParts& parts, const RunCounters& counters, bool first);
 
+/// What capture_state() would give, as far as names, types and sizes go: values mean nothing, and
+/// no rank waits for another.
+TrainState state_like(const TrainParts& parts, const RunCounters& counters, bool first);
+
 /// What restore_state() needs of a checkpoint: weights, averages and moments of `own`.
 WantedTensor wanted_by(const TrainParts& parts);
 

@@ -68,8 +68,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   const bool resumed = resume();
   if (resumes && !resumed) fail("{}: its checkpoints are gone since the start", directory.string());
   make_feed(counters.loader);
-  if (config.checkpoint.background && !ranks.model_ranks().several())  // those exchange for it
-    saves->prepare(capture_state(parts(), counters, ranks.first()));
+  if (config.checkpoint.background) saves->prepare(state_like(parts(), counters, ranks.first()));
   ranks.on_first([&] {
     report = std::make_unique<Report>(directory, config, counters.step);
     report->describe(world, *dataset, split, resumed ? counters.step : -1);

@@ -109,6 +109,30 @@ void expect_same(const NamedTensors& got, const NamedTensors& want, const std::s
   }
 }
 
+// One rank asks alone: it would wait forever if another were needed.
+TEST(TrainState, IsKnownInItsSizesBeforeItIsPutTogether) {
+  for (const Layout& layout :
+       {Layout{}, Layout{{.tensor = 3}}, Layout{{.data = 2, .tensor = 2}, true}}) {
+    on_ranks(layout, [&](Rank& rank) {
+      const RunCounters counters{.loader = {}};
+      TrainState like;
+      if (rank.ranks.first()) like = state_like(rank.parts(), counters, true);
+      const TrainState state = capture_state(rank.parts(), counters, rank.ranks.first());
+      if (!rank.ranks.first()) like = state_like(rank.parts(), counters, false);
+      ASSERT_EQ(like.files.size(), state.files.size());
+      for (const auto& [file, tensors] : state.files) {
+        ASSERT_EQ(like.files.at(file).size(), tensors.size()) << file;
+        for (size_t i = 0; i < tensors.size(); ++i) {
+          const auto& [name, tensor] = like.files.at(file)[i];
+          EXPECT_EQ(name, tensors[i].first);
+          EXPECT_EQ(tensor.sizes(), tensors[i].second.sizes()) << name;
+          EXPECT_EQ(tensor.scalar_type(), tensors[i].second.scalar_type()) << name;
+        }
+      }
+    });
+  }
+}
+
 TEST(TrainState, GoesFromAnyLayoutToAnyOtherToTheBit) {
   const testing::TemporaryFolder folder;
   const fs::path first = folder / "first";
