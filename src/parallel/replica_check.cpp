@@ -25,11 +25,12 @@ at::Tensor hash_of(const at::Tensor& tensor) {
   return at::full({}, static_cast<int64_t>(xxh3_64(bytes)), at::TensorOptions().dtype(at::kLong));
 }
 
-/// The print that most ranks have of copy `i`; of equally many, the owner's.
-int64_t right_print(const std::vector<CopyPrints>& ranks, size_t i) {
+/// The print that most ranks with that part have of copy `i`; of equally many, the owner's.
+int64_t right_print(const std::vector<CopyPrints>& ranks, int64_t part, size_t i) {
   std::map<int64_t, int64_t> votes;
-  for (const CopyPrints& rank : ranks) votes[rank.arrived[i]] += 2;
-  for (const CopyPrints& rank : ranks) votes[rank.arrived[i]] += rank.owned[i] ? 1 : 0;
+  for (const CopyPrints& rank : ranks) {
+    if (rank.part == part) votes[rank.arrived[i]] += rank.owned[i] ? 3 : 2;
+  }
   return std::ranges::max_element(votes, {}, [](const auto& vote) { return vote.second; })->first;
 }
 
@@ -49,7 +50,7 @@ std::string name_wrong_copies(const std::vector<std::string>& names,
     std::vector<std::string> changed, different;
     for (size_t i = 0; i < names.size(); ++i) {
       if (rank.now[i] != rank.arrived[i]) changed.push_back(names[i]);
-      if (rank.arrived[i] != right_print(ranks, i)) different.push_back(names[i]);
+      if (rank.arrived[i] != right_print(ranks, rank.part, i)) different.push_back(names[i]);
     }
     if (!changed.empty()) {
       lines.push_back(fmt::format("rank {}'s copy of {} has changed in its memory", rank.rank,
@@ -81,26 +82,26 @@ at::Tensor ReplicaCheck::prints() const {
 
 void ReplicaCheck::take_prints() { arrived_ = prints(); }
 
-void ReplicaCheck::require_equal(int64_t step) {
+void ReplicaCheck::require_equal(int64_t step, std::chrono::milliseconds limit) {
   TORCH_CHECK(arrived_.defined(), "ReplicaCheck: take_prints() comes first");
   const auto count = static_cast<int64_t>(copies_.names.size());
-  std::vector<int64_t> facts = {copies_.rank};
+  std::vector<int64_t> facts = {copies_.rank, copies_.part};
   facts.insert(facts.end(), copies_.owned.begin(), copies_.owned.end());
-  const at::Tensor own =
-      at::cat({at::tensor(facts, at::TensorOptions().dtype(at::kLong)).to(arrived_.device()),
-               arrived_, prints()});
+  const at::Tensor own = at::cat({at::tensor(facts, at::TensorOptions().dtype(at::kLong)),
+                                  at::cat({arrived_, prints()}).cpu()});
   const at::Tensor all = at::empty({ranks_.size(), own.numel()}, own.options());
-  ranks_.all_gather(all, own).wait();
-  const at::Tensor host = all.cpu();
+  ranks_.all_gather(all, own).wait(limit);
   arrived_ = at::Tensor();
   std::vector<CopyPrints> ranks;
   for (int64_t r = 0; r < ranks_.size(); ++r) {
-    const int64_t* row = host.const_data_ptr<int64_t>() + r * own.numel();
+    const int64_t* row = all.const_data_ptr<int64_t>() + r * own.numel();
     CopyPrints& prints = ranks.emplace_back();
     prints.rank = row[0];
-    prints.owned.assign(row + 1, row + 1 + count);
-    prints.arrived.assign(row + 1 + count, row + 1 + 2 * count);
-    prints.now.assign(row + 1 + 2 * count, row + 1 + 3 * count);
+    prints.part = row[1];
+    const int64_t* of = row + 2;
+    prints.owned.assign(of, of + count);
+    prints.arrived.assign(of + count, of + 2 * count);
+    prints.now.assign(of + 2 * count, of + 3 * count);
   }
   const std::string wrong = name_wrong_copies(copies_.names, ranks);
   if (wrong.empty()) return;

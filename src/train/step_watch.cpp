@@ -8,6 +8,7 @@
 
 #include "praxino/base/log.h"
 #include "praxino/base/progress.h"
+#include "praxino/parallel/weight_shards.h"
 #include "report.h"
 
 namespace praxino {
@@ -19,20 +20,27 @@ c10::Event timed_event(const c10::Device& device) {
   return event;
 }
 
-/// The copies of what is split over the tensor axis are on its replicas, all others on all ranks.
-std::vector<ReplicaCheck> checks_of(const Mesh& mesh, const Parameters& model,
-                                    const Parameters& own) {
+/// Of what is split over the tensor axis each coordinate has a part of its own. Blocks whose
+/// weights are sharded come and go: of those there are no copies.
+std::vector<ReplicaCheck> checks_of(const Mesh& mesh, const WorldModel& model,
+                                    const Parameters& own, bool sharded) {
   std::vector<ReplicaCheck> checks;
+  const std::vector<Parameter>& all = model.parameters().all();
   for (const bool split : {false, true}) {
-    ReplicaCheck::Copies copies{.rank = mesh.rank(), .names = {}, .values = {}, .owned = {}};
-    for (const Parameter& parameter : model.all()) {
+    ReplicaCheck::Copies copies{.rank = mesh.rank(),
+                                .part = split ? mesh.place().tensor : 0,
+                                .names = {},
+                                .values = {},
+                                .owned = {}};
+    for (size_t i = 0; i < all.size(); ++i) {
+      const Parameter& parameter = all[i];
       if (parameter.slice.has_value() != split) continue;
+      if (sharded && model.block_of_parameters()[i] != UnitParameters::kResident) continue;
       copies.names.push_back(parameter.name);
       copies.values.push_back(parameter.value);
       copies.owned.push_back(own.find(parameter.name) != nullptr);
     }
-    const Communicator& group = split ? mesh.replicas() : mesh.all();
-    if (!copies.names.empty() && group.size() > 1) checks.emplace_back(std::move(copies), group);
+    if (!copies.names.empty()) checks.emplace_back(std::move(copies), mesh.world());
   }
   return checks;
 }
@@ -45,15 +53,15 @@ std::vector<std::string> names_of(const Parameters& model) {
 
 }  // namespace
 
-StepWatch::StepWatch(const RunConfig& config, const Ranks& ranks, const Parameters& model,
+StepWatch::StepWatch(const RunConfig& config, const Ranks& ranks, const WorldModel& model,
                      const Parameters& own)
     : ranks_(ranks),
-      names_(names_of(model)),
-      batch_(config.data.batch),  // without copies there is nothing to compare
-      every_(config.parallel.shard_weights ? 0 : config.parallel.check_weights_every),
-      checks_(checks_of(ranks.mesh(), model, own)),
+      names_(names_of(model.parameters())),
+      batch_(config.data.batch),
+      every_(config.parallel.check_weights_every),
+      checks_(checks_of(ranks.mesh(), model, own, config.parallel.shard_weights)),
       slow_(config.parallel.slow_factor, config.parallel.slow_steps),
-      device_(model.all().front().value.device()) {}
+      device_(model.parameters().all().front().value.device()) {}
 
 void StepWatch::begins(int64_t step) {
   step_ = step;
@@ -85,7 +93,7 @@ void StepWatch::backward_done() {
     events_.back().second = timed_event(device_);
   }
   if (!checking_) return;
-  for (ReplicaCheck& check : checks_) check.require_equal(step_);
+  for (ReplicaCheck& check : checks_) check.require_equal(step_, ranks_.mesh().silence());
 }
 
 void StepWatch::tell_own_part(const ArrivedScalars& step,

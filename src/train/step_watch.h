@@ -13,6 +13,7 @@
 #include "device_scalars.h"
 #include "praxino/config/run.h"
 #include "praxino/layers/parameters.h"
+#include "praxino/model/world_model.h"
 #include "praxino/parallel/replica_check.h"
 #include "ranks.h"
 #include "slow_ranks.h"
@@ -23,7 +24,7 @@ namespace praxino {
 class StepWatch {
  public:
   /// `own`: the parameters of `model` that this rank updates.
-  StepWatch(const RunConfig& config, const Ranks& ranks, const Parameters& model,
+  StepWatch(const RunConfig& config, const Ranks& ranks, const WorldModel& model,
             const Parameters& own);
 
   void begins(int64_t step);

@@ -62,7 +62,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   ema = std::make_unique<Ema>(config.optim.ema, own);
   optimizer = make_optimizer(config.optim, own,
                              sharded ? sharded->optimizer_ranks() : OptimizerRanks(), ema.get());
-  if (sharded) watch = std::make_unique<StepWatch>(config, ranks, world.model->parameters(), own);
+  if (sharded) watch = std::make_unique<StepWatch>(config, ranks, *world.model, own);
   learning = std::make_unique<LearningStep>(config, world, *optimizer, sharded.get(), watch.get());
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();

@@ -45,6 +45,17 @@ TEST(WrongCopies, OfThreeTheOtherTwoAreRightAndOfTwoTheOwner) {
             "rank 1's copy of a is not what the others have");
 }
 
+TEST(WrongCopies, OfDifferentPartsAreNotCompared) {
+  std::vector<CopyPrints> ranks = {prints(0, {1, 2}, {1, 2}), prints(1, {5, 6}, {5, 6}),
+                                   prints(2, {1, 2}, {1, 2}), prints(3, {5, 6}, {5, 6})};
+  for (CopyPrints& rank : ranks) rank.part = rank.rank % 2;
+  EXPECT_EQ(name_wrong_copies(kNames, ranks), "");
+  ranks[1].arrived[1] = ranks[1].now[1] = 2;  // right for the other part
+  ranks[3].owned[1] = true;
+  ranks[1].owned[1] = false;
+  EXPECT_EQ(name_wrong_copies(kNames, ranks), "rank 1's copy of b is not what the others have");
+}
+
 TEST(WrongCopies, NamesAFew) {
   const std::vector<std::string> names = {"a", "b", "c", "d", "e"};
   CopyPrints right{.rank = 0, .arrived = {1, 2, 3, 4, 5}, .now = {1, 2, 3, 4, 5}, .owned = {}};
