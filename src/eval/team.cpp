@@ -1,6 +1,9 @@
 // One evaluation by several members: whose clips are whose, and all figures on every member.
+#include <ATen/ops/stack.h>
+
 #include <algorithm>
 #include <cstring>
+#include <sstream>
 
 #include "eval/per_clip.h"
 #include "praxino/base/error.h"
@@ -28,27 +31,30 @@ OwnRows own_rows(int64_t member, int64_t members, int64_t clips) {
 EvalClips load_eval_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                           const std::vector<Span>& spans, const EvalTeam& team) {
   const int64_t frames = config.eval.context + config.eval.horizon;
-  const std::vector<ClipPlan> plans =
-      spread_clips(config, *dataset, spans, frames, config.eval.clips);
-  if (team.members == 1) return read_clips(config, std::move(dataset), plans);
+  std::vector<ClipPlan> plans = spread_clips(config, *dataset, spans, frames, config.eval.clips);
+  if (!team.share_with_all) return read_clips(config, std::move(dataset), plans);
 
-  OwnRows rows = own_rows(team.member, team.members, static_cast<int64_t>(plans.size()));
-  Clips all = undecoded_clips(config, *dataset, plans);
-  bool complete = false;
-  try {
+  // What one cannot decode, of which there may be others who can, nobody measures. Who has which
+  // follows from what is left, so that all begin again.
+  while (true) {
+    const OwnRows rows = own_rows(team.member, team.members, std::ssize(plans));
     const auto begin = plans.begin() + rows.first;
-    const Clips own = read_clips(config, dataset, {begin, begin + rows.count});
-    complete = own.count() == rows.count;
-    all.frames = own.frames;
-  } catch (const Error&) {  // none of its own can be decoded
+    const DecodedClips own = decode_clips(config, dataset, {begin, begin + rows.count});
+    std::string text;
+    for (const size_t i : own.missing)
+      text += std::to_string(static_cast<size_t>(rows.first) + i) + " ";
+    std::vector<size_t> missing;
+    for (const std::string& of_one : team.share_with_all(text)) {
+      std::istringstream numbers(of_one);
+      for (size_t i = 0; numbers >> i;) missing.push_back(i);
+    }
+    if (missing.empty()) {
+      Clips clips = undecoded_clips(config, *dataset, plans);
+      clips.frames = at::stack(own.frames);
+      return {std::move(clips), rows.first};
+    }
+    leave_out(plans, std::move(missing), *dataset);
   }
-  const std::vector<std::string> missing = team.share(complete ? "" : "clips");
-  if (std::ranges::all_of(missing, &std::string::empty)) return {std::move(all), rows.first};
-  // Which ones are left out decides whose are whose: everybody looks at all of them.
-  all = read_clips(config, std::move(dataset), plans);
-  rows = own_rows(team.member, team.members, all.count());
-  all.frames = all.frames.narrow(0, rows.first, rows.count).clone();
-  return {std::move(all), rows.first};
 }
 
 PerClip of_all_clips(const PerClip& own, const EvalClips& clips, const EvalTeam& team) {

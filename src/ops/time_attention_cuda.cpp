@@ -235,12 +235,15 @@ SelfCheck check_of_time_attention(at::TensorOptions o) {
                   // 8 bits, and sums of rounded values; in float, sums in another order.
                   .tolerance = o.dtype().toScalarType() == at::kBFloat16 ? 3e-2 : 1e-4};
   const at::TensorOptions f = o.dtype(at::kFloat);
-  // Each kernel: sequences of few tiles and of many.
+  // Each kernel: sequences of few tiles and of many, as many as this chip has room for.
   for (const auto& [width, frames] :
-       {std::pair<int64_t, int64_t>{64, 18}, {64, 35}, {128, 7}, {128, 49}}) {
+       {std::pair<int64_t, int64_t>{64, 18}, {64, 35}, {128, 7}, {128, 32}, {128, 49}}) {
     const std::vector<Tensor> rows = {wave({2, frames, 3, 4, width}, 0, o),
                                       wave({2, frames, 3, 2, width}, 1, o),
                                       wave({2, frames, 3, 2, width}, 2, o)};
+    const Launching on_its_device(rows[0]);
+    const kernels::TimeShape shape = time_shape(rows[0], rows[1], kCheckedWindow);
+    if (time_plan(shape, backward_tiles(rows[0]), kernels::time_device()).warps == 0) continue;
     std::vector<Tensor> all = rows;
     all.insert(all.end(), {wave({width}, 3, f), wave({width}, 4, f)});
     check.cases.push_back(std::move(all));

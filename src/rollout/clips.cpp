@@ -100,6 +100,33 @@ std::vector<ClipPlan> spread_clips(const RunConfig& config, const Dataset& datas
   return plans;
 }
 
+DecodedClips decode_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                          const std::vector<ClipPlan>& plans) {
+  ClipDecoder decoder = decoder_for(config, dataset);
+  DecodedClips decoded;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    throw_if_stopped();
+    try {
+      decoded.frames.push_back(decode_clip(decoder, config, plans[i]));
+    } catch (const Error& error) {
+      log::warning("left out the clip {}: {}", name_of(*dataset, plans[i]), error.what());
+      decoded.missing.push_back(i);
+    }
+  }
+  return decoded;
+}
+
+void leave_out(std::vector<ClipPlan>& plans, std::vector<size_t> missing, const Dataset& dataset) {
+  const size_t planned = plans.size();
+  std::ranges::sort(missing, std::greater());
+  const auto repeated = std::ranges::unique(missing);
+  missing.erase(repeated.begin(), repeated.end());
+  for (const size_t i : missing) plans.erase(plans.begin() + static_cast<std::ptrdiff_t>(i));
+  if (plans.empty()) {
+    fail("{}: none of the {} chosen clips can be decoded", dataset.folder().string(), planned);
+  }
+}
+
 Clips undecoded_clips(const RunConfig& config, const Dataset& dataset,
                       const std::vector<ClipPlan>& plans) {
   Collected rows;
@@ -113,23 +140,12 @@ Clips undecoded_clips(const RunConfig& config, const Dataset& dataset,
 
 Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                  const std::vector<ClipPlan>& plans) {
-  ClipDecoder decoder = decoder_for(config, dataset);
-  Collected rows;
-  std::vector<std::string> names;
-  for (const ClipPlan& plan : plans) {
-    throw_if_stopped();
-    const std::string name = name_of(*dataset, plan);
-    try {
-      rows.add(decode_clip(decoder, config, plan), plan);
-      names.push_back(name);
-    } catch (const VideoError& error) {
-      log::warning("left out the clip {}: {}", name, error.what());
-    }
-  }
-  if (names.empty())
-    fail("{}: none of the {} chosen clips can be decoded", dataset->folder().string(),
-         plans.size());
-  return rows.clips(std::move(names), dataset->fps(config.data));
+  std::vector<ClipPlan> kept = plans;
+  const DecodedClips decoded = decode_clips(config, dataset, plans);
+  leave_out(kept, decoded.missing, *dataset);
+  Clips clips = undecoded_clips(config, *dataset, kept);
+  clips.frames = at::stack(decoded.frames);
+  return clips;
 }
 
 Clips read_video_clip(const World& world, const VideoClip& clip) {

@@ -223,9 +223,6 @@ Plan make_plan(const RunConfig& config, const PlanOptions& options) {
   plan.activations_toggled =
       static_cast<double>(rank_step(toggled, fields, layout, options.device).activations);
   plan.rollout_cache = static_cast<double>(step.rollout_cache);
-  plan.whole_weights = config.parallel.shard_weights && layout.ranks() > 1
-                           ? 4 * static_cast<double>(step.parameters_a_rank)
-                           : 0;
   const RunConfig part = part_of_one_rank(config, layout);
   plan.host_batches =
       static_cast<double>((part.data.ahead + 1) * part.data.batch * part.data.clip_frames * 3 *

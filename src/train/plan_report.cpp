@@ -82,11 +82,9 @@ std::string memory_text(const Plan& plan) {
                       bytes_text(on ? plan.activations : plan.activations_toggled),
                       bytes_text(on ? plan.activations_toggled : plan.activations));
   text += fmt::format(
-      "  beside a step: rollout cache of an evaluation {}{}; batches decoded ahead {} of host "
+      "  beside a step: rollout cache of an evaluation {}; batches decoded ahead {} of host "
       "memory\n",
-      bytes_text(plan.rollout_cache),
-      plan.whole_weights > 0 ? ", all weights for it " + bytes_text(plan.whole_weights) : "",
-      bytes_text(plan.host_batches));
+      bytes_text(plan.rollout_cache), bytes_text(plan.host_batches));
   return text;
 }
 
@@ -156,7 +154,6 @@ std::string to_json(const Plan& plan) {
                {"activations_bytes", plan.activations},
                {"activations_bytes_toggled", plan.activations_toggled},
                {"rollout_cache_bytes", plan.rollout_cache},
-               {"whole_weights_bytes", plan.whole_weights},
                {"host_batches_bytes", plan.host_batches},
                {"usable_bytes", kUsableShare * plan.device.bytes},
                {"fits", plan.fits},

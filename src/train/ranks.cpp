@@ -133,17 +133,21 @@ const Moment& Ranks::moment() {
 }
 
 EvalTeam Ranks::eval_team() const {
-  if (data_ranks() == 1) return {};
-  return {.member = data_rank(),
-          .members = data_ranks(),
-          .share = [mesh = mesh_](const std::string& text) {
+  if (!several()) return {};
+  return {
+      .member = data_rank(),
+      .members = data_ranks(),
+      .share =
+          [mesh = mesh_](const std::string& text) {
             const std::vector<std::string> of_world = mesh->world().all_gather_text(text);
             std::vector<std::string> of_members;
             MeshPlace place = mesh->place();
             for (place.data = 0; place.data < mesh->shape().data; ++place.data)
               of_members.push_back(of_world[static_cast<size_t>(mesh_rank(mesh->shape(), place))]);
             return of_members;
-          }};
+          },
+      .share_with_all =
+          [mesh = mesh_](const std::string& text) { return mesh->world().all_gather_text(text); }};
 }
 
 SaveGroup Ranks::save_group() const {

@@ -308,5 +308,27 @@ TEST(TimeTiles, RefuseSizesThatTheirArithmeticDoesNotHold) {
   EXPECT_FALSE(with(&TimeShape::sinks, -1));
 }
 
+// What a run checks its kernels with before it takes them (src/ops/time_attention_cuda.cpp): few
+// tiles and many, on every chip.
+TEST(TimePlans, HaveRoomForWhatKernelsAreCheckedWithOnEveryChip) {
+  for (const size_t limit : {kSmall, kAmpere, kHopper}) {
+    for (const TimeTiles& tiles : {kBackwardTiles, kFloatBackwardTiles}) {
+      for (const auto& [width, frames] :
+           {std::pair<int64_t, int64_t>{64, 18}, {64, 35}, {128, 7}, {128, 32}}) {
+        const TimeShape shape{.batch = 2,
+                              .places = 3,
+                              .kv_heads = 2,
+                              .group = 2,
+                              .frames = frames,
+                              .width = width,
+                              .window = 5,
+                              .sinks = 2};
+        EXPECT_GT(time_plan(shape, tiles, {limit, 132}).warps, 0)
+            << limit << " bytes, width " << width << ", " << frames << " frames";
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace praxino::kernels

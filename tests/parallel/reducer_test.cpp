@@ -1,4 +1,5 @@
 // c10d's own data parallelism as an independent oracle for ours.
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
@@ -33,6 +34,16 @@ c10::intrusive_ptr<c10d::ProcessGroup> make_group(const c10::intrusive_ptr<c10d:
   group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
   group->setGroupName("oracle");
   backend->setGroupUid("oracle");
+  // LibTorch's record of collectives enters a group at its first one into a map of the process that
+  // has no lock: one after the other, and all before anybody goes on.
+  std::vector<at::Tensor> values = {at::zeros({1})};
+  c10::intrusive_ptr<c10d::Work> first;
+  {
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    first = backend->allreduce(values, c10d::AllreduceOptions());
+  }
+  first->wait();
   return group;
 }
 

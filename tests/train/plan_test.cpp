@@ -89,7 +89,6 @@ TEST(Plan, ShardedWeightsTakeLessMemoryAndSendMore) {
   EXPECT_LT(bytes_of(sharded, "weights"), 0.45 * bytes_of(whole, "weights"));
   EXPECT_LT(sharded.peak_bytes, whole.peak_bytes);
   EXPECT_GT(sent(sharded, "data"), sent(whole, "data"));
-  EXPECT_EQ(sharded.whole_weights, 4 * static_cast<double>(whole.parameters));
   EXPECT_EQ(sharded.activations_toggled, whole.activations_toggled);
   config.model.activation_checkpointing = false;
   EXPECT_THAT(testing::error_text([&] { plan_of(config); }), HasSubstr("needs model.activation"));

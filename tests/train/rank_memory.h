@@ -19,8 +19,11 @@ namespace praxino::testing {
 class RankMemory {
  public:
   RankMemory() : count_(std::make_shared<Count>()) {
-    static Allocator allocator;
-    c10::SetCPUAllocator(&allocator, /*priority=*/100);
+    static const bool installed = [] {
+      c10::SetCPUAllocator(new Allocator, /*priority=*/100);  // for the rest of the process
+      return true;
+    }();
+    static_cast<void>(installed);
     own_ = count_;
   }
   ~RankMemory() { own_.reset(); }
@@ -47,6 +50,7 @@ class RankMemory {
   class Allocator final : public c10::Allocator {
     c10::DataPtr allocate(size_t bytes) override {
       void* const data = c10::alloc_cpu(bytes);
+      c10::profiledCPUMemoryReporter().New(data, bytes);  // AllocationLog still hears of it
       if (own_ && data != nullptr) {
         const std::lock_guard lock(mutex_);
         own_->live += static_cast<int64_t>(bytes);
@@ -57,6 +61,7 @@ class RankMemory {
     }
     static void release(void* data) {
       if (data == nullptr) return;
+      c10::profiledCPUMemoryReporter().Delete(data);
       {
         const std::lock_guard lock(mutex_);
         if (const auto found = blocks_.find(data); found != blocks_.end()) {
@@ -73,8 +78,9 @@ class RankMemory {
   };
 
   std::shared_ptr<Count> count_;
-  static inline std::mutex mutex_;
-  static inline std::unordered_map<const void*, Block> blocks_;
+  // Never destroyed: tensors are freed until the very end of the process.
+  static inline std::mutex& mutex_ = *new std::mutex;
+  static inline auto& blocks_ = *new std::unordered_map<const void*, Block>;
   static inline thread_local std::shared_ptr<Count> own_;
 };
 

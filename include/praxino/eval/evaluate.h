@@ -25,6 +25,9 @@ struct EvalTeam {
   int64_t members = 1;
   /// Everybody's text in the order of members; called by all, equally often.
   std::function<std::vector<std::string>(const std::string&)> share = {};
+  /// The same among all who take part: those as well who do a member's work beside it, in the same
+  /// order of calls. Empty: nobody else does anything.
+  std::function<std::vector<std::string>(const std::string&)> share_with_all = {};
 };
 
 /// The first pictures of a report are those of member 0 (report_pictures).
@@ -43,7 +46,8 @@ struct EvalClips {
 /// config.eval.clips clips of context + horizon frames, spread evenly over the held-out spans (a
 /// pure function of data and configuration); fewer when there are fewer. Each member of a team
 /// decodes its own; all have equally many, at least kEvalPictures (where there are so many), so
-/// that a clip may be several members'. Throws praxino::Error saying why when there is none.
+/// that a clip may be several members'. What one of them cannot decode all leave out. Throws
+/// praxino::Error saying why when there is none.
 EvalClips load_eval_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                           const std::vector<Span>& spans, const EvalTeam& team = {});
 

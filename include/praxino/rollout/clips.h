@@ -25,8 +25,22 @@ struct Clips {
   int64_t count() const { return static_cast<int64_t>(names.size()); }
 };
 
-/// Decodes planned clips of equal length, scaled as data.size and data.resize say. A clip that
-/// cannot be decoded is left out with a warning; praxino::Error when none is left.
+/// Planned clips as far as they can be decoded; `missing` are the numbers of the others.
+struct DecodedClips {
+  std::vector<at::Tensor> frames;  // of each that can: T C Y X uint8
+  std::vector<size_t> missing;
+};
+/// Decodes planned clips, scaled as data.size and data.resize say. One that cannot be decoded is
+/// left out with a warning. Calls throw_if_stopped() before each clip.
+DecodedClips decode_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                          const std::vector<ClipPlan>& plans);
+
+/// Takes those numbers out of `plans`, each once however often it is named. Throws praxino::Error
+/// when none is left.
+void leave_out(std::vector<ClipPlan>& plans, std::vector<size_t> missing, const Dataset& dataset);
+
+/// The clips that can be decoded, of equal length, with their actions; praxino::Error when none is
+/// left.
 Clips read_clips(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                  const std::vector<ClipPlan>& plans);
 

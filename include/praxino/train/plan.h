@@ -71,7 +71,6 @@ struct Plan {
   double activations = 0;          // most at one time with model.activation_checkpointing as it is
   double activations_toggled = 0;  // and as it is not
   double rollout_cache = 0;        // of an evaluation, not at the same time
-  double whole_weights = 0;        // that an evaluation brings together where they are sharded
   double host_batches = 0;         // decoded ahead, in host memory
 
   std::vector<Traffic> traffic;

@@ -25,10 +25,10 @@ struct TrainOptions {
   StartClock start = {};                  // what came before the trainer
 };
 
-/// One a rank. Rank 0 alone writes logs and pictures, all write checkpoints; rank 0, or the ranks
-/// that share its model, evaluate while the others wait. All ranks see the same folders. Whatever
-/// the mesh, the same global batches in the same order. Not thread-safe. Throws praxino::Error for
-/// everything that a person can mend.
+/// One a rank. Rank 0 alone writes logs and pictures; all write checkpoints and evaluate, in step.
+/// All ranks see the same folders. Whatever the mesh, the same global batches in the same order.
+/// Not thread-safe. Throws praxino::Error for everything that a person can mend; of several ranks
+/// none goes on after one.
 class Trainer {
  public:
   /// First compares configuration, version and mesh of all ranks, and refuses what differs. Then
