@@ -7,17 +7,7 @@
 #include "tokens_cuda.h"
 
 namespace praxino::ops::cuda {
-namespace {
-
 using at::Tensor;
-
-// Dense, and where 16-byte accesses may begin.
-Tensor aligned(const Tensor& tensor) {
-  const Tensor dense = tensor.contiguous();
-  return kernels::aligned_16(dense.const_data_ptr()) ? dense : dense.clone();
-}
-
-}  // namespace
 
 std::optional<Tensor> nearest_code(const Tensor& x_in, const Tensor& codebook_in,
                                    kernels::Tier tier) {

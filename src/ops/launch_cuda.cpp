@@ -1,7 +1,5 @@
 #include "launch_cuda.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty_like.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
@@ -58,30 +56,6 @@ Tier tier_of(const at::Device& device) {
 bool on_capable_gpu(const at::Tensor& tensor) {
   return tensor.is_cuda() && tensor.numel() != 0 &&
          kernels::runs_on(Tier::kPortable, tier_of(tensor.device()));
-}
-
-std::optional<kernels::Element> element_of(at::ScalarType type) {
-  if (type == at::kFloat) return kernels::Element::kFloat;
-  if (type == at::kBFloat16) return kernels::Element::kBf16;
-  return std::nullopt;
-}
-
-bool is_float(const at::Tensor& tensor, at::IntArrayRef sizes, const at::Tensor& on) {
-  return tensor.scalar_type() == at::kFloat && tensor.sizes() == sizes &&
-         tensor.device() == on.device();
-}
-
-void refuse_double_backward(const char* operation) {
-  TORCH_CHECK(!at::GradMode::is_enabled(), operation,
-              ": the gradient of a gradient is not there on a GPU; take ops::formula for it");
-}
-
-at::Tensor gradient_of(const at::Tensor& value, bool wanted) {
-  return wanted ? at::empty_like(value) : at::Tensor();
-}
-
-kernels::FrameRows frame_rows(const at::Tensor& x) {
-  return {.frames = x.size(0) * x.size(1), .tokens = x.size(2), .width = x.size(3)};
 }
 
 Launching::Launching(const at::Tensor& tensor)

@@ -55,11 +55,11 @@ auto with_element(const Tensor& x, const Run& run) {
   return x.scalar_type() == at::kFloat ? run(float{}) : run(Bf16{});
 }
 
-// What the backward pass needs again. q, k, v, gain, cos, sin of queries, of keys.
+// What the backward pass needs again: q, k, v; then gain, cos, sin of queries, of keys, or nothing.
 template <class T>
 kernels::TimeInputs<T> time_inputs(const variable_list& in, const kernels::TimeShape& shape) {
   const auto norm = [&](size_t first) -> kernels::TimeNorm {
-    if (!in[first].defined()) return {};
+    if (in.size() <= first) return {};
     return kernels::TimeNorm{.gain = in[first].const_data_ptr<float>(),
                              .cos = in[first + 1].const_data_ptr<float>(),
                              .sin = in[first + 2].const_data_ptr<float>()};
@@ -84,15 +84,16 @@ const kernels::TimeTiles& backward_tiles(const Tensor& q) {
                                        : kernels::backward_tiles<Bf16>();
 }
 
+// Inputs as time_inputs() takes them: a list, because autograd asks an undefined tensor for its
+// device.
 struct TimeAttention : torch::autograd::Function<TimeAttention> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Tensor& query_gain, const Tensor& query_cos, const Tensor& query_sin,
-                        const Tensor& key_gain, const Tensor& key_cos, const Tensor& key_sin,
-                        int64_t window, int64_t sinks) {
+  static Tensor forward(AutogradContext* ctx, at::TensorList inputs, int64_t window,
+                        int64_t sinks) {
+    const Tensor &q = inputs[0], &k = inputs[1];
     const Launching launching(q);
-    variable_list in = {even_tokens(q), even_tokens(k), even_tokens(v)};
-    for (const Tensor& x : {query_gain, query_cos, query_sin, key_gain, key_cos, key_sin})
-      in.push_back(x.defined() ? x.contiguous() : x);
+    variable_list in;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      in.push_back(i < 3 ? even_tokens(inputs[i]) : inputs[i].contiguous());
     const kernels::TimeShape shape = time_shape(q, k, {.window = window, .sinks = sinks});
     const Tensor o = at::empty(q.sizes(), q.options());
     with_element(q, [&]<class T>(T) {
@@ -121,7 +122,7 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
     const Tensor grad_q = at::empty(q.sizes(), q.options()),
                  grad_k = at::empty(k.sizes(), k.options()),
                  grad_v = at::empty(k.sizes(), k.options());
-    const bool normed = in[3].defined();
+    const bool normed = in.size() > 3;
     const auto floats = [&](int64_t count) {
       return normed ? at::empty({count}, q.options().dtype(at::kFloat)) : Tensor();
     };
@@ -141,9 +142,10 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
       Launching::check(kernels::launch_time_attention_backward(p, launching.stream()),
                        "time_attention backward");
     });
-    const Tensor none;
-    return {grad_q, grad_k, grad_v, grad_query_gain, none, none, grad_key_gain, none,
-            none,   none,   none};
+    variable_list results = {grad_q, grad_k, grad_v};
+    if (normed) results.insert(results.end(), {grad_query_gain, {}, {}, grad_key_gain, {}, {}});
+    results.resize(results.size() + 2);  // the window, the sinks
+    return results;
   }
 };
 
@@ -198,9 +200,8 @@ std::optional<Tensor> time_attention(const Tensor& q, const Tensor& k, const Ten
                                      const FrameWindow& window) {
   if (!served(q, k, v, window, q.requires_grad() || k.requires_grad() || v.requires_grad()))
     return std::nullopt;
-  const Tensor none;
-  return TimeAttention::apply(q, k, v, none, none, none, none, none, none, window.window,
-                              window.sinks);
+  const variable_list inputs = {q, k, v};
+  return TimeAttention::apply(at::TensorList(inputs), window.window, window.sinks);
 }
 
 std::optional<Tensor> time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
@@ -208,9 +209,16 @@ std::optional<Tensor> time_attention(const Tensor& q, const Tensor& k, const Ten
   const bool gradients = q.requires_grad() || k.requires_grad() || v.requires_grad() ||
                          norm.query_gain.requires_grad() || norm.key_gain.requires_grad();
   if (!served(q, k, v, window, gradients) || !served(q, norm)) return std::nullopt;
-  return TimeAttention::apply(q, k, v, norm.query_gain, norm.queries.cos, norm.queries.sin,
-                              norm.key_gain, norm.keys.cos, norm.keys.sin, window.window,
-                              window.sinks);
+  const variable_list inputs = {q,
+                                k,
+                                v,
+                                norm.query_gain,
+                                norm.queries.cos,
+                                norm.queries.sin,
+                                norm.key_gain,
+                                norm.keys.cos,
+                                norm.keys.sin};
+  return TimeAttention::apply(at::TensorList(inputs), window.window, window.sinks);
 }
 
 SelfCheck check_of_time_attention(at::TensorOptions o) {

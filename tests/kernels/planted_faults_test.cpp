@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <span>
+
 #include "kernels/device/copy_async.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/memory.cuh"
@@ -61,6 +63,27 @@ TEST(PlantedFaults, ARemovedBarrier) {
         store(p.out + own(), load(shared + kThreads - 1 - thread_index()));
       },
       ::testing::AnyOf(HasSubstr("without a barrier in between"), HasSubstr("nothing wrote")));
+}
+
+// A host's memory that was lent is written where a thread may write, and no byte beside it.
+TEST(PlantedFaults, AStrayIntoMemoryOfTheHost) {
+  std::vector<float> host(kThreads * kBlocks + 1, 1.0F);
+  const std::span lent = std::as_writable_bytes(std::span(host)).first(kThreads * kBlocks * 4);
+  CudaOnCpu cuda({.host_memory = [lent](const void* address) {
+    const auto* where = static_cast<const std::byte*>(address);
+    return where >= &lent.front() && where <= &lent.back() ? lent : std::span<std::byte>();
+  }});
+  const auto run = [&](Kernel kernel) {
+    launch(kernel, {"planted", kBlocks, kThreads}, Arrays{nullptr, host.data()}, nullptr);
+  };
+  run([](Arrays p) { store(p.out + own(), load(p.out + own()) + 1); });
+  EXPECT_EQ(host, [&] {
+    std::vector<float> want(host.size(), 2.0F);
+    want.back() = 1;
+    return want;
+  }());
+  EXPECT_THROW(run([](Arrays p) { store(p.out + own() + 1, 3.0F); }), CudaFault);
+  EXPECT_EQ(host.back(), 1);
 }
 
 TEST(PlantedFaults, AMissingSecondBarrierBeforeSharedMemoryIsUsedAgain) {

@@ -27,7 +27,9 @@
 // Limits: one-dimensional blocks and grids; at most two unordered readers of a byte are remembered;
 // the plain meaning of fast arithmetic is the exact one. For one OS thread; one object at a time.
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -48,6 +50,9 @@ class CudaOnCpu {
     int multiprocessors = 1;           // what launchers are told; they choose their grids by it
     size_t shared_limit = 227 * 1024;  // bytes that a block may have
     double interruption = 0.05;        // how likely a thread is interrupted at an access
+    // Memory of the host that kernels may touch, too: all of the allocation around an address, or
+    // nothing. It counts as written before each launch, and is no input.
+    std::function<std::span<std::byte>(const void*)> host_memory = {};
   };
   CudaOnCpu() : CudaOnCpu(Options{}) {}
   explicit CudaOnCpu(const Options& options);

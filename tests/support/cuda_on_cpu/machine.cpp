@@ -25,6 +25,7 @@ void Machine::run(const cpu::Launch& launch, const std::function<void()>& body) 
   }
   launch_ = &launch;
   ++launch_number_;
+  memory_.forget_host();
   std::vector<int64_t> order(static_cast<size_t>(launch.blocks));
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
   std::shuffle(order.begin(), order.end(), random_);

@@ -14,7 +14,8 @@ namespace praxino::testing {
 // interruption.
 class Machine {
  public:
-  explicit Machine(const CudaOnCpu::Options& options) : options_(options), random_(options.seed) {}
+  explicit Machine(const CudaOnCpu::Options& options)
+      : options_(options), random_(options.seed), memory_(options.host_memory) {}
 
   void run(const cpu::Launch& launch, const std::function<void()>& body);
   int multiprocessors() const { return options_.multiprocessors; }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 namespace praxino::testing {
 namespace {
@@ -46,7 +47,7 @@ bool lacks_fence(const Stamp& stamp, const Actor& actor) {
 
 }  // namespace
 
-Memory::Memory() {
+Memory::Memory(HostMemory host) : host_(std::move(host)) {
   void* range = mmap(nullptr, kReserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                      /*fd=*/-1, /*offset=*/0);
   if (range == MAP_FAILED) throw std::bad_alloc();
@@ -60,10 +61,39 @@ void* Memory::allocate(size_t bytes, const Options& options) {
   const uintptr_t begin = (next_ + kGap + kAlignment - 1) / kAlignment * kAlignment + options.skew;
   next_ = begin + bytes;
   if (next_ > base_ + kReserved) throw std::bad_alloc();
-  Allocation allocation{begin, options, std::vector<std::byte>(bytes, std::byte{0xff}),
+  Allocation allocation{begin,
+                        options,
+                        std::vector<std::byte>(bytes, std::byte{0xff}),
+                        {},
                         std::vector<Granule>((bytes + options.granule - 1) / options.granule)};
+  allocation.bytes = allocation.own;  // which stay where they are when it is moved
   allocations_.emplace(begin, std::move(allocation));
   return reinterpret_cast<void*>(begin);
+}
+
+bool Memory::of_host(uintptr_t address) const {
+  return address < base_ || address >= base_ + kReserved;
+}
+
+void Memory::adopt_from_host(uintptr_t address) {
+  const auto after = allocations_.upper_bound(address);
+  if (after != allocations_.begin()) {
+    const Allocation& in = std::prev(after)->second;
+    if (address - in.begin < in.bytes.size()) return;
+  }
+  const std::span<std::byte> bytes =
+      host_ ? host_(reinterpret_cast<const void*>(address)) : std::span<std::byte>();
+  if (bytes.empty()) return;
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  Granule written;
+  written.initialised = true;
+  std::vector<Granule> granules(bytes.size(), written);
+  allocations_.emplace(
+      begin, Allocation{begin, {.name = "memory of the host"}, {}, bytes, std::move(granules)});
+}
+
+void Memory::forget_host() {
+  std::erase_if(allocations_, [&](const auto& entry) { return of_host(entry.first); });
 }
 
 void Memory::release(const void* address) {
@@ -99,8 +129,11 @@ Memory::Found Memory::find(const void* address, size_t bytes, size_t alignment, 
                            const char* verb) {
   if (alignment == 0) alignment = bytes;
   const auto where = reinterpret_cast<uintptr_t>(address);
+  const bool host = of_host(where);
+  if (host) adopt_from_host(where);
   const auto after = allocations_.upper_bound(where);
-  if (after == allocations_.begin()) {
+  if (after == allocations_.begin() || host != of_host(std::prev(after)->first) ||
+      (host && where - std::prev(after)->first >= std::prev(after)->second.bytes.size())) {
     throw violation("{} {} bytes at {:#x}, which is no memory of the device", verb, bytes, where);
   }
   Allocation& in = std::prev(after)->second;

@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <source_location>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,7 +41,9 @@ struct Stamp {
 
 class Memory {
  public:
-  Memory();
+  using HostMemory = std::function<std::span<std::byte>(const void*)>;
+  /// `host`: what else may be accessed (CudaOnCpu::Options).
+  explicit Memory(HostMemory host);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -54,6 +58,8 @@ class Memory {
   /// Bytes of NaN (all ones), not initialised. Returns the address that kernels see.
   void* allocate(size_t bytes, const Options& options);
   void release(const void* address);
+  /// Looks again at what the host has, which counts as written now: before each launch.
+  void forget_host();
 
   /// The host's copies to and from an allocation. `fill` makes bytes initialised; bytes that no
   /// one wrote are read as they are.
@@ -83,7 +89,8 @@ class Memory {
   struct Allocation {
     uintptr_t begin;
     Options options;
-    std::vector<std::byte> bytes;
+    std::vector<std::byte> own;  // empty for memory of the host
+    std::span<std::byte> bytes;
     std::vector<Granule> granules;
   };
   struct Found {
@@ -94,9 +101,12 @@ class Memory {
   Found find(const void* address, size_t bytes, size_t alignment, const Actor& actor,
              const char* verb);
   Allocation& containing(const void* address) const;
+  bool of_host(uintptr_t address) const;
+  void adopt_from_host(uintptr_t address);
   template <class Visit>
   static void each_granule(Found found, size_t bytes, Visit visit);
 
+  HostMemory host_;
   uintptr_t base_;
   uintptr_t next_;
   std::map<uintptr_t, Allocation> allocations_;  // by first address
