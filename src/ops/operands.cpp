@@ -29,6 +29,19 @@ at::Tensor aligned(const at::Tensor& tensor) {
   return kernels::aligned_16(dense.const_data_ptr()) ? dense : dense.clone();
 }
 
+std::optional<int64_t> token_stride(const at::Tensor& x) {
+  const int64_t heads = x.size(3), width = x.size(4);
+  int64_t token = heads * width, tokens = 1;  // of a single token; in the dimensions so far
+  for (const int64_t dim : {2, 1, 0}) {
+    if (x.size(dim) == 1) continue;
+    if (tokens == 1) token = x.stride(dim);
+    if (x.stride(dim) != token * tokens) return std::nullopt;
+    tokens *= x.size(dim);
+  }
+  const bool together = (width == 1 || x.stride(4) == 1) && (heads == 1 || x.stride(3) == width);
+  return together ? std::optional(token) : std::nullopt;
+}
+
 at::Tensor gradient_of(const at::Tensor& value, bool wanted) {
   return wanted ? at::empty_like(value) : at::Tensor();
 }

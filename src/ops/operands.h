@@ -29,6 +29,11 @@ bool is_float(const at::Tensor& tensor, at::IntArrayRef sizes, const at::Tensor&
 /// the odd address of a dense part of another tensor.)
 at::Tensor aligned(const at::Tensor& tensor);
 
+/// B T N H K with the heads of a token together and tokens at even distances, frames and batch rows
+/// following each other: that distance in elements, whatever the strides of dimensions of size 1.
+/// Nothing for others.
+std::optional<int64_t> token_stride(const at::Tensor& x);
+
 /// Memory for a gradient: like `value`, undefined where nobody wants it. Its address: null then.
 at::Tensor gradient_of(const at::Tensor& value, bool wanted);
 template <class T = void>

@@ -32,10 +32,8 @@ kernels::TimeShape time_shape(const Tensor& q, const Tensor& k, const FrameWindo
 // B T N H K whose tokens lie evenly, with their heads together: as it is, where the kernel can read
 // it so, such as a part of a wider projection; else a copy.
 Tensor even_tokens(const Tensor& x) {
-  const int64_t token = x.stride(2);
-  const bool even = x.stride(4) == 1 && x.stride(3) == x.size(4) && token % 8 == 0 &&
-                    x.stride(1) == token * x.size(2) &&
-                    (x.size(0) == 1 || x.stride(0) == token * x.size(1) * x.size(2)) &&
+  const std::optional<int64_t> token = token_stride(x);
+  const bool even = token && *token % 8 == 0 && *token <= INT32_MAX &&
                     kernels::aligned_16(x.const_data_ptr());
   return even ? x : x.contiguous();
 }
@@ -67,9 +65,9 @@ kernels::TimeInputs<T> time_inputs(const variable_list& in, const kernels::TimeS
   return {.q = elements<T>(in[0]),
           .k = elements<T>(in[1]),
           .v = elements<T>(in[2]),
-          .q_token = in[0].stride(2),
-          .k_token = in[1].stride(2),
-          .v_token = in[2].stride(2),
+          .q_token = token_stride(in[0]).value(),
+          .k_token = token_stride(in[1]).value(),
+          .v_token = token_stride(in[2]).value(),
           .queries = norm(3),
           .keys = norm(6),
           .shape = shape};
