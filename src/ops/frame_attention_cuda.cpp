@@ -33,7 +33,7 @@ bool rows_lie_well(const Tensor& x, Tier tier) {
   return x.stride(3) == 1 && in_pieces(0) && in_pieces(1) && in_pieces(2) &&
          kernels::aligned_16(x.const_data_ptr());
 }
-Tensor laid_out(const Tensor& x, Tier tier) { return rows_lie_well(x, tier) ? x : x.contiguous(); }
+Tensor laid_out(const Tensor& x, Tier tier) { return rows_lie_well(x, tier) ? x : aligned(x); }
 
 kernels::HeadStrides strides_of(const Tensor& x) {
   const auto stride = [&](int64_t dim) { return x.size(dim) == 1 ? 0 : x.stride(dim); };
@@ -97,7 +97,7 @@ struct FrameAttention : torch::autograd::Function<FrameAttention> {
                         int64_t places, Tier tier) {
     variable_list saved;
     for (size_t i = 0; i < inputs.size(); ++i)
-      saved.push_back(i < 3 ? laid_out(inputs[i], tier) : inputs[i].contiguous());
+      saved.push_back(i < 3 ? laid_out(inputs[i], tier) : aligned(inputs[i]));
     const Attended result = attended(saved, mask, places, tier);
     saved.push_back(result.out);
     saved.push_back(result.lse);

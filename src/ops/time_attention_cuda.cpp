@@ -33,9 +33,9 @@ kernels::TimeShape time_shape(const Tensor& q, const Tensor& k, const FrameWindo
 // it so, such as a part of a wider projection; else a copy.
 Tensor even_tokens(const Tensor& x) {
   const std::optional<int64_t> token = token_stride(x);
-  const bool even = token && *token % 8 == 0 && *token <= INT32_MAX &&
-                    kernels::aligned_16(x.const_data_ptr());
-  return even ? x : x.contiguous();
+  const bool even =
+      token && *token % 8 == 0 && *token <= INT32_MAX && kernels::aligned_16(x.const_data_ptr());
+  return even ? x : aligned(x);
 }
 
 template <class T>
@@ -91,7 +91,7 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
     const Launching launching(q);
     variable_list in;
     for (size_t i = 0; i < inputs.size(); ++i)
-      in.push_back(i < 3 ? even_tokens(inputs[i]) : inputs[i].contiguous());
+      in.push_back(i < 3 ? even_tokens(inputs[i]) : aligned(inputs[i]));
     const kernels::TimeShape shape = time_shape(q, k, {.window = window, .sinks = sinks});
     const Tensor o = at::empty(q.sizes(), q.options());
     with_element(q, [&]<class T>(T) {
@@ -116,7 +116,7 @@ struct TimeAttention : torch::autograd::Function<TimeAttention> {
         q, k,
         {.window = ctx->saved_data["window"].toInt(), .sinks = ctx->saved_data["sinks"].toInt()});
     const kernels::TimePlan plan = time_plan(shape, backward_tiles(q), kernels::time_device());
-    const Tensor grad = grads[0].contiguous();
+    const Tensor grad = aligned(grads[0]);
     const Tensor grad_q = at::empty(q.sizes(), q.options()),
                  grad_k = at::empty(k.sizes(), k.options()),
                  grad_v = at::empty(k.sizes(), k.options());

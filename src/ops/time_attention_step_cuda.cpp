@@ -62,9 +62,9 @@ std::optional<Tensor> time_attention_step(const Tensor& q_in, const Tensor& k, c
                                           const QkNorm& norm) {
   if (!served(q_in, k, v, norm)) return std::nullopt;
   const Launching launching(q_in);
-  const Tensor q = q_in.contiguous(), gain = norm.query_gain.contiguous(),
-               query_cos = norm.queries.cos.contiguous(), query_sin = norm.queries.sin.contiguous(),
-               key_cos = norm.keys.cos.contiguous(), key_sin = norm.keys.sin.contiguous();
+  const Tensor q = aligned(q_in), gain = aligned(norm.query_gain),
+               query_cos = aligned(norm.queries.cos), query_sin = aligned(norm.queries.sin),
+               key_cos = aligned(norm.keys.cos), key_sin = aligned(norm.keys.sin);
   const Tensor o = at::empty(q.sizes(), k.options());
   kernels::TimeAttentionStep p = step_of(q, k);
   p.q = q.const_data_ptr();

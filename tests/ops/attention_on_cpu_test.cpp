@@ -1,6 +1,9 @@
 // Attention by kernels that run on the CPU, of operands that lie oddly in memory, against its
 // formula.
 #include "ops/attention_cuda.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
 #include "ops/on_cpu.h"
 #include "praxino/ops/norm.h"
 
@@ -48,6 +51,106 @@ TEST_F(AttentionOnCpu, AlongTimeTakesOnePlaceWhoseStrideMeansNothing) {
         }),
         {normal({2, 1, 5, 4, 64}, 1), normal({2, 1, 5, 2, 64}, 2), normal({2, 1, 5, 2, 64}, 3)});
   }
+}
+
+// B T N H K queries, keys and values, each beginning at an odd address, and a norm that does.
+struct Unaligned {
+  at::Tensor q, k, v;
+  QkNorm norm;
+};
+Unaligned unaligned_operands(at::ScalarType type, int64_t frames, int64_t positions) {
+  constexpr int64_t kPlaces = 3, kWidth = 64;
+  const auto rows = [&](int64_t heads, uint64_t seed) {
+    return unaligned(normal({2, frames, kPlaces, heads, kWidth}, seed).to(type));
+  };
+  const auto table = [&](uint64_t seed) {
+    const at::Tensor angles = normal({positions, kWidth / 2}, seed);
+    return RopeTable{unaligned(angles.cos()), unaligned(angles.sin())};
+  };
+  return {rows(4, 1),
+          rows(2, 2),
+          rows(2, 3),
+          {unaligned(normal({kWidth}, 4)), unaligned(normal({kWidth}, 5)), table(6), table(7)}};
+}
+
+at::Tensor ready(const at::Tensor& x, const at::Tensor& gain, const RopeTable& table) {
+  const at::Tensor rows = x.reshape({-1, table.cos.size(0), x.size(3), x.size(4)});
+  return formula::norm_rotate(rows, gain, table.cos, table.sin).view(x.sizes());
+}
+
+// Result and gradients of the leaves, where the gradient of the result is unaligned, too.
+std::vector<at::Tensor> outcome(const std::function<at::Tensor()>& run,
+                                const std::vector<at::Tensor>& leaves) {
+  for (const at::Tensor& leaf : leaves) leaf.requires_grad_();
+  const at::Tensor out = run();
+  const at::Tensor weight = unaligned(normal(out.sizes(), 9).to(out.scalar_type()));
+  auto found = torch::autograd::grad({out}, leaves, {weight});
+  found.push_back(out);
+  for (const at::Tensor& leaf : leaves) leaf.requires_grad_(false);
+  return found;
+}
+
+void expect_same(const std::vector<at::Tensor>& got, const std::vector<at::Tensor>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    EXPECT_LT(relative_error(got[i], want[i]), 2 * kBf16Tolerance) << i;
+}
+
+TEST_F(AttentionOnCpu, AlongTimeTakesOperandsAtOddAddresses) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const auto [q, k, v, norm] = unaligned_operands(type, 5, 15);
+    expect_same(outcome([&] { return cuda::time_attention(q, k, v, norm, {}).value(); },
+                        {q, k, v, norm.query_gain, norm.key_gain}),
+                outcome(
+                    [&] {
+                      return formula::time_attention(ready(q, norm.query_gain, norm.queries),
+                                                     ready(k, norm.key_gain, norm.keys), v, {});
+                    },
+                    {q, k, v, norm.query_gain, norm.key_gain}));
+  }
+}
+
+TEST_F(AttentionOnCpu, InsideAFrameTakesOperandsAtOddAddresses) {
+  const auto [q, k, v, norm] = unaligned_operands(at::kBFloat16, 2, 3);
+  expect_same(outcome([&] { return cuda::space_attention(q, k, v, &norm).value(); },
+                      {q, k, v, norm.query_gain, norm.key_gain}),
+              outcome(
+                  [&] {
+                    return formula::space_attention(ready(q, norm.query_gain, norm.queries),
+                                                    ready(k, norm.key_gain, norm.keys), v);
+                  },
+                  {q, k, v, norm.query_gain, norm.key_gain}));
+}
+
+TEST_F(AttentionOnCpu, OverFramesTakesOperandsAtOddAddresses) {
+  const Unaligned in = unaligned_operands(at::kBFloat16, 5, 15);
+  const FrameWindow window{.window = 2, .sinks = 1};
+  for (const kernels::Tier tier : {kernels::Tier::kPortable, kernels::Tier::kHopper}) {
+    expect_same(
+        outcome(
+            [&] { return cuda::frame_causal_attention(in.q, in.k, in.v, window, tier).value(); },
+            {in.q, in.k, in.v}),
+        outcome([&] { return formula::frame_causal_attention(in.q, in.k, in.v, window); },
+                {in.q, in.k, in.v}));
+  }
+}
+
+TEST_F(AttentionOnCpu, AStepTakesAQueryAndTablesAtOddAddresses) {
+  const auto [q, k, v, norm] = unaligned_operands(at::kFloat, 5, 15);
+  const QkNorm of_step{
+      norm.query_gain,
+      norm.key_gain,
+      {unaligned(norm.queries.cos.narrow(0, 0, 3)), unaligned(norm.queries.sin.narrow(0, 0, 3))},
+      norm.keys};
+  const at::Tensor frame = unaligned(q.narrow(1, 2, 1)), keys = k.clone(), values = v.clone();
+  const auto got = cuda::time_attention_step(frame, keys, values, of_step);
+  ASSERT_TRUE(got.has_value());
+  const at::Tensor turned =
+      formula::rotate(keys.flatten(1, 2), norm.keys.cos, norm.keys.sin).view(keys.sizes());
+  EXPECT_LT(
+      relative_error(*got, formula::time_attention_step(
+                               ready(frame, norm.query_gain, of_step.queries), turned, values)),
+      kBf16Tolerance);
 }
 
 }  // namespace

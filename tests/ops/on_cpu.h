@@ -54,15 +54,15 @@ class KnownMemory : public c10::Allocator {
   std::map<std::byte*, size_t> blocks_;
 };
 
+/// A dense tensor with these values that begins an element after a multiple of 16 bytes.
+inline at::Tensor unaligned(const at::Tensor& values) {
+  const at::Tensor more = values.new_empty({values.numel() + 1});
+  return more.narrow(0, 1, values.numel()).view(values.sizes()).copy_(values);
+}
+
 /// With tensors made after it.
 class OnCpu : public ::testing::Test {
  protected:
-  /// A dense tensor with these values that begins an element after a multiple of 16 bytes.
-  static at::Tensor unaligned(const at::Tensor& values) {
-    const at::Tensor more = values.new_empty({values.numel() + 1});
-    return more.narrow(0, 1, values.numel()).view(values.sizes()).copy_(values);
-  }
-
   KnownMemory& memory_ = KnownMemory::installed();
   testing::CudaOnCpu cuda_{
       {.multiprocessors = 2, .interruption = 0, .host_memory = [this](const void* address) {
