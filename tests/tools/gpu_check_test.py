@@ -13,6 +13,7 @@ PROGRAMS = ["praxino", "ops_test", "ops_cuda_test", "optim_cuda_test", "ops_cuda
 SMI = """#!/bin/sh
 case $1 in
   -L) echo "GPU 0: Pretended" ;;
+  *compute_cap*) echo "${CAPABILITY:-9.0}" ;;
   *gpu=name*) echo "Pretended, 580.1, 1 MiB, 1 MHz, 2 MHz, 30" ;;
 esac
 """
@@ -50,10 +51,10 @@ class GpuCheck(unittest.TestCase):
         self.script(self.path / "compute-sanitizer",
                     '#!/bin/sh\nshift 4\necho "ERROR SUMMARY: 0 errors"\nexec "$@"\n')
 
-    def check(self, *arguments):
+    def check(self, *arguments, **variables):
         """(exit code, the report or what was said instead)"""
         environment = {**os.environ, "PATH": f"{self.path}:/usr/bin:/bin",
-                       "LIBTORCH_ROOT": str(self.bundle / "torch")}
+                       "LIBTORCH_ROOT": str(self.bundle / "torch"), **variables}
         done = subprocess.run([self.bundle / "tools/gpu_check.sh", *arguments], cwd=self.folder,
                               env=environment, capture_output=True, text=True, check=False)
         report = self.folder / "gpu_check.md"
@@ -95,6 +96,34 @@ class GpuCheck(unittest.TestCase):
         code, report = self.check()
         self.assertEqual(code, 1, report)
         self.assertIn("| tests on the GPU | **failed**: tests were skipped |", report)
+
+    def test_instructions_of_hopper_are_tested_where_they_are(self):
+        self.add_gpu()
+        # As the real ones: they skip on other chips, and on all where a tier is forced.
+        for name in ("ops_cuda_test", "ops_cuda_ptx_test"):
+            self.script(self.bundle / "bin" / name, """#!/bin/sh
+case $*:$CAPABILITY:$PRAXINO_TIER in
+  *-Intrinsics.*) ;;
+  *:9.0:) echo "instructions ran" ;;
+  *) echo "[  SKIPPED ] Intrinsics" ;;
+esac
+""")
+        code, report = self.check(CAPABILITY="9.0")
+        self.assertEqual(code, 0, report)
+        self.assertIn("instructions ran", report)
+        code, report = self.check(CAPABILITY="12.0")
+        self.assertEqual(code, 0, report)
+        self.assertNotIn("instructions ran", report)
+
+    def test_a_test_that_hangs_is_a_failure(self):
+        self.add_gpu()
+        self.script(self.path / "timeout", "#!/bin/sh\ncase $* in *ops_cuda_test*) exit 124 ;; esac\n"
+                                           "shift 2\nexec \"$@\"\n")
+        code, report = self.check()
+        self.assertEqual(code, 1, report)
+        self.assertIn("| tests on the GPU | **failed**: not back after 400 s |", report)
+        self.assertIn("| compute-sanitizer racecheck | cut off after 300 s |", report)
+        self.assertIn("| benchmark of operations | passed |", report)
 
     def test_a_kernel_that_training_turns_down_is_a_failure(self):
         self.add_gpu()
