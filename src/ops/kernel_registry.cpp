@@ -54,8 +54,9 @@ std::atomic<bool>& switch_of(KernelFamily family) {
 
 Trust& trust_of(size_t row) {
   static std::deque<Trust> trusts = [] {
-    std::deque<Trust> made;  // a Trust cannot be moved
-    for (const Row& kernel : kRows) made.emplace_back(kernel.name);
+    std::deque<Trust> made;
+    for (const Row& kernel : kRows)
+      made.emplace_back(kernel.name, to_string(kernel.family));  // a Trust cannot be moved
     return made;
   }();
   return trusts[row];

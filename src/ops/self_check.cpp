@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/ones_like.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -11,6 +12,8 @@
 #include <cmath>
 #include <exception>
 
+#include "check_watch.h"
+#include "praxino/base/error.h"
 #include "praxino/base/log.h"
 
 namespace praxino::ops {
@@ -103,6 +106,22 @@ Finding compare(const SelfCheck& check) {
   return finding;
 }
 
+void require_alive(const at::Device& device, const std::string& what, const std::string& family) {
+  std::string text;
+  try {
+    const at::Tensor one = at::ones({1}, at::TensorOptions(at::kFloat).device(device));
+    if ((one + one).item<float>() == 2) return;
+    text = "1 + 1 is not 2";
+  } catch (const std::exception& error) {
+    text = error.what();
+    text = text.substr(0, text.find('\n'));
+  }
+  fail(
+      "{} has left the device unusable ({}); start again with kernels.{}=off, which takes "
+      "LibTorch's operations instead",
+      what, text, family);
+}
+
 size_t Trust::place(const at::Device& device, at::ScalarType type) {
   const auto number = static_cast<size_t>(std::max<int>(device.index(), 0));
   return 2 * number + (type == at::kBFloat16 ? 1 : 0);
@@ -116,12 +135,16 @@ bool Trust::holds(const at::Device& device, at::ScalarType type,
   if (verdict == kUnknown) {
     const std::scoped_lock lock(mutex_);
     if (verdict == kUnknown) {
+      const std::string what =
+          fmt::format("the kernel of {} ({}) on {}", operation_, c10::toString(type), device.str());
+      const CheckWatch watch(what, family_);
       const Finding found = compare(make(at::TensorOptions(type).device(device)));
       if (!found.agrees()) {
+        require_alive(device, what, family_);
         log::warning(
-            "the kernel of {} ({}) does not agree with its formula on {}: {}; a kernel of a lower "
-            "tier or the formula is used instead, which is slower",
-            operation_, c10::toString(type), device.str(), found.difference);
+            "{} does not agree with its formula: {}; a kernel of a lower tier or the formula is "
+            "used instead, which is slower",
+            what, found.difference);
       }
       findings_[at] = found;
       verdict = found.agrees() ? kAgrees : kDisagrees;

@@ -44,11 +44,17 @@ at::Tensor wave(at::IntArrayRef sizes, double phase, const at::TensorOptions& op
 /// is mostly rounding.
 at::Tensor noise(at::IntArrayRef sizes, double phase, const at::TensorOptions& options);
 
-/// One operation's verdicts, one a device and element type. Thread-safe; cheap once known.
+/// Error where the device does not even add two numbers up: what a kernel has done to it ends every
+/// later operation of the process, too. `what` and `family` as those of CheckWatch.
+void require_alive(const at::Device& device, const std::string& what, const std::string& family);
+
+/// One kernel's verdicts, one a device and element type. Thread-safe; cheap once known.
 class Trust {
  public:
-  explicit Trust(const char* operation) : operation_(operation) {}
-  /// `make` is called, and the check made, the first time for this device and type.
+  /// `family`: its key in `kernels:`.
+  Trust(const char* operation, const char* family) : operation_(operation), family_(family) {}
+  /// `make` is called, and the check made, the first time for this device and type. Error as that
+  /// of require_alive(); the process ends where the kernel hangs (check_watch.h).
   bool holds(const at::Device& device, at::ScalarType type,
              const std::function<SelfCheck(at::TensorOptions)>& make);
   /// Nothing before the check.
@@ -58,7 +64,7 @@ class Trust {
   static constexpr size_t kDevices = 64;
   enum Verdict : int { kUnknown, kAgrees, kDisagrees };
   static size_t place(const at::Device& device, at::ScalarType type);
-  const char* operation_;
+  const char *operation_, *family_;
   mutable std::mutex mutex_;
   std::array<std::atomic<int>, 2 * kDevices> verdicts_{};
   std::map<size_t, Finding> findings_;  // by place

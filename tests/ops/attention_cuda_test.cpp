@@ -8,6 +8,7 @@
 #include "ops/kernel_registry.h"
 #include "ops/launch_cuda.h"
 #include "praxino/ops/norm.h"
+#include "support/nan_memory.h"
 #include "support/repetitions.h"
 #include "support/tensors.h"
 
@@ -87,6 +88,9 @@ class AttentionCuda : public ::testing::Test {
         ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
     }
   }
+
+ private:
+  testing::NanMemory memory_;
 };
 
 TEST_F(AttentionCuda, SpaceAttentionEqualsItsFormula) {

@@ -4,6 +4,7 @@
 
 #include "kernels/device_info.h"
 #include "ops/launch_cuda.h"
+#include "support/nan_memory.h"
 #include "support/repetitions.h"
 #include "support/tensors.h"
 
@@ -11,7 +12,7 @@ namespace praxino::ops {
 
 inline at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
 
-/// A test of one element type.
+/// A test of one element type, in memory that holds NaN until it is written.
 class OnGpu : public ::testing::TestWithParam<at::ScalarType> {
  protected:
   using Inputs = std::vector<at::Tensor>;
@@ -44,6 +45,9 @@ class OnGpu : public ::testing::TestWithParam<at::ScalarType> {
         ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
     }
   }
+
+ private:
+  testing::NanMemory memory_;
 };
 
 }  // namespace praxino::ops

@@ -2,10 +2,20 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <stdexcept>
+#include <thread>
+
+#include "ops/check_watch.h"
+#include "praxino/base/error.h"
+#include "support/nan_memory.h"
+#include "support/tensors.h"
 
 namespace praxino::ops {
 namespace {
@@ -105,7 +115,7 @@ TEST(Trust, IsDecidedOnceForADeviceAndType) {
     ++checks;
     return check_of([](const Inputs& in) { return formula(in) * 2; });
   };
-  Trust trust("product");
+  Trust trust("product", "norm");
   EXPECT_FALSE(trust.finding(at::kCPU, at::kFloat));
   for (int use = 0; use < 3; ++use) EXPECT_TRUE(trust.holds(at::kCPU, at::kFloat, right));
   EXPECT_EQ(checks, 1);
@@ -116,8 +126,52 @@ TEST(Trust, IsDecidedOnceForADeviceAndType) {
   EXPECT_EQ(checks, 2);
   EXPECT_FALSE(trust.finding(at::kCPU, at::kBFloat16)->agrees());
   const std::string warning = ::testing::internal::GetCapturedStderr();
-  EXPECT_THAT(warning, HasSubstr("the kernel of product (BFloat16) does not agree"));
+  EXPECT_THAT(warning, HasSubstr("the kernel of product (BFloat16) on cpu does not agree"));
   EXPECT_EQ(warning.find("product"), warning.rfind("product"));
+}
+
+TEST(CheckWatch, EndsAProcessThatWaitsForAKernelThatHangs) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto hang = [] {
+    const CheckWatch watch("the kernel of swiglu (Float) on cuda:0", "mlp",
+                           {.slow = 0.05, .end = 0.2});
+    for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
+  };
+  EXPECT_EXIT(hang(), ::testing::ExitedWithCode(1),
+              "swiglu \\(Float\\) on cuda:0 has not come back .* for 0.05 s(.|\n)*"
+              "for 0.2 s: it hangs.*kernels.mlp=off");
+}
+
+TEST(CheckWatch, SaysNothingOfAKernelThatComesBack) {
+  ::testing::internal::CaptureStderr();
+  { const CheckWatch watch("a kernel", "mlp", {.slow = 60, .end = 60}); }
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+}
+
+TEST(SelfCheck, TellsADeviceThatAKernelHasBroken) {
+  EXPECT_NO_THROW(require_alive(at::kCPU, "a kernel", "mlp"));
+  try {
+    require_alive(at::kMeta, "the kernel of swiglu (Float) on meta", "mlp");  // has no numbers
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("the kernel of swiglu (Float) on meta has left the device "
+                                        "unusable ("));
+    EXPECT_THAT(error.what(), HasSubstr("kernels.mlp=off"));
+  }
+}
+
+TEST(NanMemory, MarksWhatNobodyHasWritten) {
+  const testing::NanMemory memory;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kDouble})
+    EXPECT_TRUE(at::empty({1000}, type).isnan().all().item<bool>());
+}
+
+TEST(SameBits, TellZerosApartAndNoNanFromItself) {
+  const at::Tensor zero = at::zeros({3}), nan = zero / 0;
+  EXPECT_FALSE(testing::same_bits(zero, -zero));
+  EXPECT_TRUE(testing::same_bits(nan, nan));
+  EXPECT_TRUE(testing::same_bits(at::ones({2, 3}).t(), at::ones({3, 2})));
+  EXPECT_FALSE(testing::same_bits(zero, zero.to(at::kDouble)));
 }
 
 }  // namespace

@@ -59,6 +59,9 @@ class OptimizerOnGpu : public ::testing::TestWithParam<const char*> {
     config_.clip = 30;
   }
   OptimConfig config_;
+
+ private:
+  testing::NanMemory memory_;
 };
 
 struct Side {

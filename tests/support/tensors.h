@@ -31,7 +31,12 @@ inline double relative_error(const at::Tensor& got, const at::Tensor& want,
   return (a - b).abs().max().item<double>() / std::max(smallest, b.abs().max().item<double>());
 }
 
-inline bool same_bits(const at::Tensor& a, const at::Tensor& b) { return a.equal(b); }
+/// Unlike equal(): a zero is not its negative, and a NaN is itself.
+inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  if (a.scalar_type() != b.scalar_type() || a.sizes() != b.sizes()) return false;
+  const auto bytes = [](const at::Tensor& x) { return x.contiguous().flatten().view(at::kByte); };
+  return bytes(a.detach()).equal(bytes(b.detach()));
+}
 
 using Function = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
 
