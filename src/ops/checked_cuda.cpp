@@ -113,28 +113,30 @@ namespace checked {
 std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
                                     at::ScalarType dtype) {
   if (!usable(Kernel::norm_modulate, x, dtype)) return std::nullopt;
-  return cuda::norm_modulate(x, scale, shift, dtype);
+  return taken_or_told(Kernel::norm_modulate, x, dtype,
+                       cuda::norm_modulate(x, scale, shift, dtype));
 }
 
 std::optional<Tensor> gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
   if (!usable(Kernel::gate_add, x, branch.scalar_type())) return std::nullopt;
-  return cuda::gate_add(x, gate, branch);
+  return taken_or_told(Kernel::gate_add, x, branch.scalar_type(), cuda::gate_add(x, gate, branch));
 }
 
 std::optional<Tensor> swiglu(const Tensor& ab) {
   if (!usable(Kernel::swiglu, ab, ab.scalar_type())) return std::nullopt;
-  return cuda::swiglu(ab);
+  return taken_or_told(Kernel::swiglu, ab, ab.scalar_type(), cuda::swiglu(ab));
 }
 
 std::optional<Tensor> norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos,
                                   const Tensor& sin) {
   if (!usable(Kernel::norm_rotate, x, x.scalar_type())) return std::nullopt;
-  return cuda::norm_rotate(x, gain, cos, sin);
+  return taken_or_told(Kernel::norm_rotate, x, x.scalar_type(),
+                       cuda::norm_rotate(x, gain, cos, sin));
 }
 
 std::optional<Tensor> rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   if (!usable(Kernel::rotate, x, x.scalar_type())) return std::nullopt;
-  return cuda::rotate(x, cos, sin);
+  return taken_or_told(Kernel::rotate, x, x.scalar_type(), cuda::rotate(x, cos, sin));
 }
 
 }  // namespace checked

@@ -159,42 +159,46 @@ namespace checked {
 
 std::optional<Tensor> patchify(const Tensor& frames, int64_t patch, at::ScalarType dtype) {
   if (!usable(Kernel::patchify, frames, dtype)) return std::nullopt;
-  return cuda::patchify(frames, patch, dtype);
+  return taken_or_told(Kernel::patchify, frames, dtype, cuda::patchify(frames, patch, dtype));
 }
 
 std::optional<Tensor> patch_embed(const Tensor& frames, const Tensor& weight, const Tensor& bias,
                                   int64_t patch, at::ScalarType dtype) {
   if (!usable(Kernel::patch_embed, frames, dtype)) return std::nullopt;
-  return cuda::patch_embed(frames, weight, bias, patch, dtype);
+  return taken_or_told(Kernel::patch_embed, frames, dtype,
+                       cuda::patch_embed(frames, weight, bias, patch, dtype));
 }
 
 std::optional<Tensor> unpatchify(const Tensor& tokens, const PatchShape& shape) {
   if (!usable(Kernel::unpatchify, tokens, tokens.scalar_type())) return std::nullopt;
-  return cuda::unpatchify(tokens, shape);
+  return taken_or_told(Kernel::unpatchify, tokens, tokens.scalar_type(),
+                       cuda::unpatchify(tokens, shape));
 }
 
 std::optional<Tensor> patchify_yuv(const YuvPlanes& planes, const YuvColor& color, int64_t patch,
                                    at::ScalarType dtype) {
   if (!usable(Kernel::patchify_yuv, planes.y, dtype)) return std::nullopt;
-  return cuda::patchify_yuv(planes, color, patch, dtype);
+  return taken_or_told(Kernel::patchify_yuv, planes.y, dtype,
+                       cuda::patchify_yuv(planes, color, patch, dtype));
 }
 
 std::optional<Quantized> finite_scalar_quantize(const Tensor& z, const kernels::FsqLevels& levels) {
   if (!usable(Kernel::fsq, z, z.scalar_type())) return std::nullopt;
-  return cuda::finite_scalar_quantize(z, levels);
+  return taken_or_told(Kernel::fsq, z, z.scalar_type(), cuda::finite_scalar_quantize(z, levels));
 }
 
 std::optional<Tensor> nearest_code(const Tensor& x, const Tensor& codebook) {
   if (usable(Kernel::nearest_code_hopper, x, x.scalar_type()))
     return cuda::nearest_code(x, codebook, kernels::Tier::kHopper);
   if (!usable(Kernel::nearest_code, x, x.scalar_type())) return std::nullopt;
-  return cuda::nearest_code(x, codebook);
+  return taken_or_told(Kernel::nearest_code, x, x.scalar_type(), cuda::nearest_code(x, codebook));
 }
 
 std::optional<CodeStatistics> code_statistics(const Tensor& x, const Tensor& indices,
                                               int64_t codes) {
   if (!usable(Kernel::code_sums, x, x.scalar_type())) return std::nullopt;
-  return cuda::code_statistics(x, indices, codes);
+  return taken_or_told(Kernel::code_sums, x, x.scalar_type(),
+                       cuda::code_statistics(x, indices, codes));
 }
 
 }  // namespace checked

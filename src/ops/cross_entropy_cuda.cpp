@@ -85,7 +85,8 @@ std::optional<Tensor> cross_entropy(const Tensor& logits_in, const Tensor& targe
 std::optional<Tensor> checked::cross_entropy(const Tensor& logits, const Tensor& targets,
                                              const CrossEntropyOptions& options) {
   if (!usable(Kernel::cross_entropy, logits, logits.scalar_type())) return std::nullopt;
-  return cuda::cross_entropy(logits, targets, options);
+  return taken_or_told(Kernel::cross_entropy, logits, logits.scalar_type(),
+                       cuda::cross_entropy(logits, targets, options));
 }
 
 SelfCheck check_of_cross_entropy(at::TensorOptions o) {

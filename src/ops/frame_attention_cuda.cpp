@@ -329,18 +329,22 @@ std::optional<Tier> causal_tier(const Tensor& q) {
 
 std::optional<Tensor> space_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                       const QkNorm* norm) {
-  if (norm != nullptr) {
+  if (norm != nullptr) {  // what is refused comes back without it
     if (!usable(Kernel::space_attention, q, q.scalar_type())) return std::nullopt;
     return cuda::space_attention(q, k, v, norm);
   }
   const auto tier = tier_for(Kernel::space_attention_hopper, Kernel::space_attention, q);
-  return tier ? cuda::space_attention(q, k, v, nullptr, *tier) : std::nullopt;
+  if (!tier) return std::nullopt;
+  return taken_or_told(Kernel::space_attention, q, q.scalar_type(),
+                       cuda::space_attention(q, k, v, nullptr, *tier));
 }
 
 std::optional<Tensor> frame_causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                              const FrameWindow& window) {
   const auto tier = causal_tier(q);
-  return tier ? cuda::frame_causal_attention(q, k, v, window, *tier) : std::nullopt;
+  if (!tier) return std::nullopt;
+  return taken_or_told(Kernel::frame_causal_attention, q, q.scalar_type(),
+                       cuda::frame_causal_attention(q, k, v, window, *tier));
 }
 
 // The same kernels with another mask.
@@ -351,7 +355,8 @@ std::optional<Tensor> frame_causal_attention_step(const Tensor& q, const Tensor&
   if (usable(Kernel::frame_causal_attention_parts, q, q.scalar_type())) {
     if (auto y = cuda::frame_causal_attention_parts(q, k, v, *tier)) return y;
   }
-  return cuda::frame_causal_attention_step(q, k, v, *tier);
+  return taken_or_told(Kernel::frame_causal_attention, q, q.scalar_type(),
+                       cuda::frame_causal_attention_step(q, k, v, *tier));
 }
 
 }  // namespace checked

@@ -1,5 +1,8 @@
 #include "kernel_registry.h"
 
+#include <fmt/ranges.h>
+
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -153,6 +156,20 @@ std::vector<KernelStatus> check_kernels(const at::Device& device, const KernelCh
     table.push_back(std::move(status));
   });
   return table;
+}
+
+void cuda::tell_refusal(Kernel kernel, const at::Tensor& on, at::ScalarType type) {
+  static std::array<std::atomic<bool>, kCount * std::size(kTypes)> told{};
+  const auto number = static_cast<size_t>(kernel);
+  const size_t place = number * std::size(kTypes) + (type == at::kFloat ? 0 : 1);
+  if (told[place].exchange(true)) return;
+  const Row& row = kRows[number];
+  log::warning(
+      "no kernel of {} takes {} of {} (strides {}) on {}: LibTorch's operations serve instead, "
+      "which "
+      "is slower; docs/kernels.md says which shapes the kernels take",
+      row.op, c10::toString(type), fmt::join(on.sizes(), " x "), fmt::join(on.strides(), ", "),
+      on.device().str());
 }
 
 #if defined(PRAXINO_CUDA)

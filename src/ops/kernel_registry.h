@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 #include "kernel_list.h"
 #include "kernels/tiers.h"
 #include "praxino/ops/kernels.h"
@@ -24,6 +26,19 @@ PRAXINO_KERNELS(PRAXINO_KERNEL_CHECK)
 /// type that it has, a family that is on, and agreement with the formula there, which is checked
 /// now where it has not been before. False for tensors without elements. Cheap once known.
 bool usable(Kernel kernel, const at::Tensor& on, at::ScalarType type);
+
+/// The warning of taken_or_told(), which is what calls it.
+void tell_refusal(Kernel kernel, const at::Tensor& on, at::ScalarType type);
+
+/// What checked::op() gives: `result`, and where it is nothing a warning, once for each kernel and
+/// element type, that the kernel does not take these shapes or strides of `on`, and that the
+/// formula serves.
+template <class Result>
+std::optional<Result> taken_or_told(Kernel kernel, const at::Tensor& on, at::ScalarType type,
+                                    std::optional<Result> result) {
+  if (!result) tell_refusal(kernel, on, type);
+  return result;
+}
 
 /// The tier of the device: of its chip, or what PRAXINO_TIER says.
 kernels::Tier tier_of(const at::Device& device);

@@ -260,12 +260,18 @@ SelfCheck check_of_time_attention(at::TensorOptions o) {
 
 std::optional<Tensor> checked::time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                               const FrameWindow& window) {
-  if (usable(Kernel::time_attention, q, q.scalar_type())) {
+  const bool is_short = usable(Kernel::time_attention, q, q.scalar_type());
+  if (is_short) {
     if (auto o = cuda::time_attention(q, k, v, window)) return o;
   }
-  if (!usable(Kernel::time_attention_long, q, q.scalar_type())) return std::nullopt;
-  return cuda::time_attention_long(q, k, v, nullptr, window);
+  const bool is_long = usable(Kernel::time_attention_long, q, q.scalar_type());
+  if (!is_short && !is_long) return std::nullopt;
+  return taken_or_told(
+      Kernel::time_attention, q, q.scalar_type(),
+      is_long ? cuda::time_attention_long(q, k, v, nullptr, window) : std::nullopt);
 }
+
+// What is refused here comes back without its norm.
 
 std::optional<Tensor> checked::time_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                               const QkNorm& norm, const FrameWindow& window) {

@@ -118,7 +118,8 @@ SelfCheck check_of_time_attention_step(at::TensorOptions o) {
 std::optional<Tensor> checked::time_attention_step(const Tensor& q, const Tensor& k,
                                                    const Tensor& v, const QkNorm& norm) {
   if (!usable(Kernel::time_attention_step, q, k.scalar_type())) return std::nullopt;
-  return cuda::time_attention_step(q, k, v, norm);
+  return taken_or_told(Kernel::time_attention_step, q, k.scalar_type(),
+                       cuda::time_attention_step(q, k, v, norm));
 }
 
 }  // namespace praxino::ops::cuda

@@ -1,10 +1,14 @@
 #include "praxino/ops/kernels.h"
 
-#include <gtest/gtest.h>
+#include <ATen/ops/empty.h>
+#include <gmock/gmock.h>
 
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
+
+#include "ops/kernel_registry.h"
 
 namespace praxino::ops {
 namespace {
@@ -54,6 +58,23 @@ TEST(Kernels, AreSwitchedByFamily) {
   EXPECT_TRUE(uses_kernels(KernelFamily::kMlp));
   use_kernels(KernelFamily::kNorm, true);
   EXPECT_TRUE(uses_kernels(KernelFamily::kNorm));
+}
+
+TEST(Kernels, ThatRefuseAShapeAreNamedOnceForEachType) {
+  using cuda::Kernel;
+  const auto told = [](Kernel kernel, at::ScalarType type, std::optional<int> result) {
+    const at::Tensor on = at::empty({3, 48}, type).t();
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(cuda::taken_or_told(kernel, on, type, result), result);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(told(Kernel::swiglu, at::kFloat, 7), "");
+  EXPECT_THAT(told(Kernel::swiglu, at::kFloat, std::nullopt),
+              ::testing::HasSubstr("warning: no kernel of swiglu takes Float of 48 x 3 (strides 1, "
+                                   "48) on cpu: LibTorch's operations serve instead"));
+  EXPECT_EQ(told(Kernel::swiglu, at::kFloat, std::nullopt), "");
+  EXPECT_NE(told(Kernel::swiglu, at::kBFloat16, std::nullopt), "");
+  EXPECT_NE(told(Kernel::norm_rotate, at::kFloat, std::nullopt), "");
 }
 
 }  // namespace
