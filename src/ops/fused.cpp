@@ -5,8 +5,12 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <array>
+
 #include "fused_cpu.h"
 #include "fused_cuda.h"
+#include "operands.h"
 #include "praxino/ops/norm.h"
 
 namespace praxino::ops {
@@ -22,8 +26,26 @@ constexpr int64_t kMaxHeadWidth = 1024;
 // A tensor without memory takes the same way, whatever device is planned: the kernels keep and make
 // the same tensors.
 bool fusable(const Tensor& x) {
-  return (x.is_cpu() || x.is_meta()) &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+  return x.dim() > 0 && (x.is_cpu() || x.is_meta()) && cuda::element_of(x.scalar_type());
+}
+
+// The loops trust sizes and types; what else there may be, such as broadcast operands, is the
+// formula's. Rows of frames: B T N D with B T D.
+bool fusable(const Tensor& rows, std::initializer_list<Tensor> of_frames) {
+  if (!fusable(rows) || rows.dim() != 4) return false;
+  const std::array<int64_t, 3> frames = {rows.size(0), rows.size(1), rows.size(3)};
+  return std::ranges::all_of(
+      of_frames, [&](const Tensor& operand) { return cuda::is_float(operand, frames, rows); });
+}
+
+bool fusable(const Tensor& x, const Tensor& gain, const Tensor& cos, const Tensor& sin) {
+  if (!fusable(x) || x.dim() != 4) return false;
+  const int64_t width = x.size(3), half = width / 2;
+  if (width == 0 || width % 2 != 0 || width > kMaxHeadWidth) return false;
+  const auto is_table = [&](const Tensor& table) {
+    return cuda::is_float(table, {x.size(1), half}, x) && !table.requires_grad();
+  };
+  return cuda::is_float(gain, {width}, x) && is_table(cos) && is_table(sin);
 }
 
 // Calls run(pointer of the element type that the loops know); nothing for a tensor without memory.
@@ -162,17 +184,18 @@ struct SwiGlu : Function<SwiGlu> {
 };
 
 struct NormRotate : Function<NormRotate> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gain,
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gain_in,
                         const Tensor& cos_in, const Tensor& sin_in) {
-    const Tensor x = x_in.contiguous(), cos = cos_in.contiguous(), sin = sin_in.contiguous();
+    const Tensor x = x_in.contiguous(), gain = gain_in.contiguous(), cos = cos_in.contiguous(),
+                 sin = sin_in.contiguous();
     const Tensor y = at::empty_like(x);
     const Tensor inverse = at::empty({x.numel() / x.size(3)}, gain.options());
     const cpu::NormRotate p = parameters(x, gain, cos, sin, inverse);
     with_elements(y, [&](auto* out) {
       using T = std::remove_pointer_t<decltype(out)>;
-      at::parallel_for(0, x.size(0), grain(x.stride(0)), [&](int64_t b, int64_t e) {
-        cpu::norm_rotate(p, elements<T>(x), out, b, e);
-      });
+      at::parallel_for(
+          0, x.size(0), grain(p.positions * p.heads * p.head_width),
+          [&](int64_t b, int64_t e) { cpu::norm_rotate(p, elements<T>(x), out, b, e); });
     });
     ctx->save_for_backward({x, gain, cos, sin, inverse});
     return y;
@@ -185,10 +208,11 @@ struct NormRotate : Function<NormRotate> {
     const cpu::NormRotate p = parameters(x, gain, saved[2], saved[3], saved[4]);
     with_elements(grad_x, [&](auto* out) {
       using T = std::remove_pointer_t<decltype(out)>;
-      at::parallel_for(0, x.size(0), grain(x.stride(0)), [&](int64_t b, int64_t e) {
-        cpu::norm_rotate_backward(p, elements<T>(x), elements<T>(grad), out,
-                                  elements<float>(grad_gain), b, e);
-      });
+      at::parallel_for(0, x.size(0), grain(p.positions * p.heads * p.head_width),
+                       [&](int64_t b, int64_t e) {
+                         cpu::norm_rotate_backward(p, elements<T>(x), elements<T>(grad), out,
+                                                   elements<float>(grad_gain), b, e);
+                       });
     });
     return {grad_x, grad_gain.sum(0), Tensor(), Tensor()};
   }
@@ -208,7 +232,8 @@ struct NormRotate : Function<NormRotate> {
 
 Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
                      at::ScalarType dtype) {
-  if (fusable(x)) return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
+  if (x.scalar_type() == at::kFloat && cuda::element_of(dtype) && fusable(x, {scale, shift}))
+    return NormModulate::apply(x, scale, shift, static_cast<int64_t>(dtype));
   if constexpr (cuda::kBuilt) {
     if (const auto y = cuda::checked::norm_modulate(x, scale, shift, dtype)) return *y;
   }
@@ -216,7 +241,9 @@ Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
 }
 
 Tensor gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
-  if (fusable(x)) return GateAdd::apply(x, gate, branch);
+  if (x.scalar_type() == at::kFloat && fusable(x, {gate}) && fusable(branch) &&
+      branch.sizes() == x.sizes() && branch.device() == x.device())
+    return GateAdd::apply(x, gate, branch);
   if constexpr (cuda::kBuilt) {
     if (const auto y = cuda::checked::gate_add(x, gate, branch)) return *y;
   }
@@ -224,7 +251,7 @@ Tensor gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
 }
 
 Tensor swiglu(const Tensor& ab) {
-  if (fusable(ab)) return SwiGlu::apply(ab);
+  if (fusable(ab) && ab.size(-1) > 0 && ab.size(-1) % 2 == 0) return SwiGlu::apply(ab);
   if constexpr (cuda::kBuilt) {
     if (const auto y = cuda::checked::swiglu(ab)) return *y;
   }
@@ -232,7 +259,7 @@ Tensor swiglu(const Tensor& ab) {
 }
 
 Tensor norm_rotate(const Tensor& x, const Tensor& gain, const Tensor& cos, const Tensor& sin) {
-  if (fusable(x) && x.size(3) <= kMaxHeadWidth) return NormRotate::apply(x, gain, cos, sin);
+  if (fusable(x, gain, cos, sin)) return NormRotate::apply(x, gain, cos, sin);
   if constexpr (cuda::kBuilt) {
     if (const auto y = cuda::checked::norm_rotate(x, gain, cos, sin)) return *y;
   }

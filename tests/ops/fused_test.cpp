@@ -111,5 +111,75 @@ TEST(FusedOps, TakeInputsThatAreNotContiguous) {
             kFloatTolerance);
 }
 
+// Scales and gates of one frame for all frames, of another type, repeated without memory of their
+// own: in the formula's broadcasting they are right.
+TEST(FusedOps, TakeOperandsThatAreBroadcastOrOfAnotherType) {
+  const at::Tensor x = normal({2, 3, 5, 16}, 1);
+  const at::Tensor frames = normal({2, 3, 16}, 2), one = normal({2, 1, 16}, 3),
+                   half = normal({2, 3, 16}, 4).to(at::kBFloat16),
+                   same = normal({16}, 5).expand({2, 3, 16});
+  for (const auto& [scale, shift] :
+       {std::pair{one, frames}, {frames, one}, {half, frames}, {frames, half}, {same, frames}}) {
+    expect_equal(
+        [](const auto& in) { return norm_modulate(in[0], in[1], in[2], at::kFloat); },
+        [](const auto& in) { return formula::norm_modulate(in[0], in[1], in[2], at::kFloat); },
+        {x, scale, shift}, kFloatTolerance);
+  }
+  for (const auto& [gate, branch] : {std::pair{one, x}, {half, x}, {frames, x.narrow(2, 0, 1)}}) {
+    expect_equal([](const auto& in) { return gate_add(in[0], in[1], in[2]); },
+                 [](const auto& in) { return formula::gate_add(in[0], in[1], in[2]); },
+                 {x, gate, branch}, kFloatTolerance);
+  }
+}
+
+TEST(FusedOps, TakeRowsOfBfloat16WhereFloatIsUsual) {
+  const at::Tensor x = normal({2, 3, 5, 16}, 1).to(at::kBFloat16), frames = normal({2, 3, 16}, 2);
+  EXPECT_LT(relative_error(gate_add(x, frames, x), formula::gate_add(x, frames, x)),
+            kBf16Tolerance);
+  EXPECT_LT(relative_error(norm_modulate(x, frames, frames, at::kFloat),
+                           formula::norm_modulate(x, frames, frames, at::kFloat)),
+            kBf16Tolerance);
+}
+
+TEST(FusedOps, RotateWithOneGainForAllAndWithTablesThatAreRepeated) {
+  const at::Tensor x = normal({2, 5, 3, 8}, 1), all = normal({5, 4}, 2), one = normal({1, 4}, 3);
+  for (const at::Tensor& gain : {normal({1}, 4).expand({8}), normal({16}, 5).slice(0, 0, 16, 2),
+                                 normal({8}, 6).to(at::kBFloat16)}) {
+    for (const at::Tensor& angles : {all, one, one.expand({5, 4}), all.narrow(1, 0, 1)}) {
+      expect_equal(
+          [&](const auto& in) { return norm_rotate(in[0], in[1], angles.cos(), angles.sin()); },
+          [&](const auto& in) {
+            return formula::norm_rotate(in[0], in[1], angles.cos(), angles.sin());
+          },
+          {x, gain}, kFloatTolerance);
+      EXPECT_LT(relative_error(norm_rotate(x, gain, angles.cos(), angles.sin()),
+                               formula::norm_rotate(x, gain, angles.cos(), angles.sin())),
+                kFloatTolerance);
+    }
+  }
+}
+
+TEST(FusedOps, OfWidthsWithoutHalvesAndOfNoRowsAreTheirFormulas) {
+  const at::Tensor odd = normal({4, 7}, 1), none = normal({4, 0}, 1);
+  EXPECT_LT(relative_error(swiglu(odd), formula::swiglu(odd)), kFloatTolerance);
+  EXPECT_EQ(swiglu(none).sizes(), formula::swiglu(none).sizes());
+  EXPECT_EQ(swiglu(normal({0, 8})).sizes(), (std::vector<int64_t>{0, 4}));
+  EXPECT_EQ(norm_rotate(normal({0, 5, 3, 8}), normal({8}), normal({5, 4}), normal({5, 4})).numel(),
+            0);
+  const at::Tensor x = normal({2, 5, 3, 7}, 1), gain = normal({7}, 2), angles = normal({5, 3}, 3);
+  EXPECT_EQ(norm_rotate(x, gain, angles, angles).sizes(),
+            formula::norm_rotate(x, gain, angles, angles).sizes());
+}
+
+// What the formula cannot broadcast is its error.
+TEST(FusedOps, RefuseOperandsThatDoNotBelongTogether) {
+  const at::Tensor x = normal({2, 3, 5, 16}, 1), wrong = normal({2, 4, 16}, 2);
+  EXPECT_THROW(norm_modulate(x, wrong, wrong, at::kFloat), c10::Error);
+  EXPECT_THROW(gate_add(x, wrong, x), c10::Error);
+  EXPECT_THROW(gate_add(x, normal({2, 3, 16}), normal({2, 3, 4, 16})), c10::Error);
+  EXPECT_THROW(norm_rotate(x, normal({15}), normal({3, 8}), normal({3, 8})), c10::Error);
+  EXPECT_THROW(norm_rotate(x, normal({16}), normal({2, 8}), normal({2, 8})), c10::Error);
+}
+
 }  // namespace
 }  // namespace praxino::ops
