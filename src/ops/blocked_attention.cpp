@@ -1,9 +1,12 @@
 #include "blocked_attention.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/bmm.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -57,6 +60,38 @@ void softmax_backward_in_place(const Tensor& probabilities, const Tensor& grad, 
   });
 }
 
+// The same as operations that autograd knows.
+Tensor by_operations(const Tensor& q, const Tensor& k, const Tensor& v, int64_t tokens,
+                     int64_t window) {
+  const double scale = 1 / std::sqrt(static_cast<double>(q.size(2)));
+  std::vector<Tensor> frames;
+  for (int64_t frame = 0; frame < q.size(1) / tokens; ++frame) {
+    const Range r = range_of(frame, tokens, window);
+    const Tensor scores =
+        q.narrow(1, r.query, tokens).bmm(k.narrow(1, r.key, r.keys).transpose(1, 2)).to(at::kFloat);
+    const Tensor p = scores.mul(scale).softmax(-1).to(v.scalar_type());
+    frames.push_back(p.bmm(v.narrow(1, r.key, r.keys)));
+  }
+  return at::cat(frames, 1);
+}
+
+// Of BlockedAttention's arguments, with a graph of their own.
+variable_list gradients_by_operations(const variable_list& inputs, const Tensor& grad,
+                                      int64_t tokens, int64_t window) {
+  variable_list asked;
+  for (const Tensor& x : inputs) {
+    if (x.requires_grad()) asked.push_back(x);
+  }
+  const variable_list found = torch::autograd::grad(
+      {by_operations(inputs[0], inputs[1], inputs[2], tokens, window)}, asked, {grad},
+      /*retain_graph=*/true, /*create_graph=*/true);
+  variable_list results(5);  // none for tokens and window
+  for (size_t i = 0, next = 0; i < inputs.size(); ++i) {
+    if (inputs[i].requires_grad()) results[i] = found[next++];
+  }
+  return results;
+}
+
 struct BlockedAttention : torch::autograd::Function<BlockedAttention> {
   static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
                         int64_t tokens, int64_t window) {
@@ -83,6 +118,8 @@ struct BlockedAttention : torch::autograd::Function<BlockedAttention> {
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
     const int64_t tokens = ctx->saved_data["tokens"].toInt(),
                   window = ctx->saved_data["window"].toInt();
+    if (at::GradMode::is_enabled())  // a gradient of this gradient may be asked for
+      return gradients_by_operations({q, k, v}, grads[0], tokens, window);
     const float scale = 1.0F / std::sqrt(static_cast<float>(q.size(2)));
     const Tensor grad = grads[0].contiguous();
     const Tensor grad_q = at::empty_like(q);

@@ -90,6 +90,7 @@ struct NormModulate : Function<NormModulate> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("norm_modulate");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &scale = saved[1], &inverse = saved[2];
     const Tensor grad = grads[0].contiguous();
@@ -132,6 +133,7 @@ struct GateAdd : Function<GateAdd> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("gate_add");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &gate = saved[0], &branch = saved[1];
     const Tensor grad = grads[0].contiguous(), grad_gate = at::empty_like(gate),
@@ -170,6 +172,7 @@ struct SwiGlu : Function<SwiGlu> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("swiglu");
     const Tensor ab = ctx->get_saved_variables()[0];
     const Tensor grad = grads[0].contiguous(), grad_ab = at::empty_like(ab);
     const int64_t half = grad.size(-1), rows = grad.numel() / half;
@@ -201,6 +204,7 @@ struct NormRotate : Function<NormRotate> {
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("norm_rotate");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &gain = saved[1];
     const Tensor grad = grads[0].contiguous(), grad_x = at::empty_like(x);

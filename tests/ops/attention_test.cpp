@@ -1,7 +1,9 @@
 #include "praxino/ops/attention.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/softmax.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 
@@ -86,6 +88,41 @@ TEST(Attention, InsideAFrameEqualsItsDefinition) {
   const at::Tensor want = by_definition(
       in.q, in.k, in.v, [](int64_t tq, int64_t, int64_t tk, int64_t) { return tq == tk; });
   EXPECT_LT(relative_error(space_attention(in.q, in.k, in.v), want), kTolerance);
+}
+
+// By blocks and by operations that have gradients of any order.
+TEST(Attention, HasTheGradientOfItsGradient) {
+  const FrameWindow window{.window = 2};
+  const auto [q, k, v] = inputs(4, 2, 1);
+  const at::Tensor weight = normal(q.sizes(), 7), of_gradient = normal(k.sizes(), 8);
+  // The gradient over the queries of a sum of gradients over the keys.
+  const auto second = [&](const auto& attention) {
+    const at::Tensor queries = q.clone().requires_grad_(), keys = k.clone().requires_grad_();
+    const at::Tensor out = attention(queries, keys, v);
+    const auto first = torch::autograd::grad({out}, {keys}, {weight}, true, true);
+    return std::pair{first[0], torch::autograd::grad({first[0]}, {queries}, {of_gradient})[0]};
+  };
+  const auto [first, got] =
+      second([&](const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
+        return frame_causal_attention(a, b, c, window);
+      });
+  const auto [want_first, want] =
+      second([&](const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
+        const auto heads = [](const at::Tensor& x) {  // B T N H K -> B H (T N) K
+          return x.expand({-1, -1, -1, 2, -1}).flatten(1, 2).transpose(1, 2);
+        };
+        const at::Tensor frame = at::arange(12).floor_divide(3);
+        const at::Tensor back = frame.unsqueeze(1) - frame.unsqueeze(0);
+        const at::Tensor hidden = back.lt(0).logical_or(back.ge(window.window));
+        const at::Tensor scores = heads(a).matmul(heads(b).transpose(2, 3)).div(std::sqrt(8.0));
+        return scores.masked_fill(hidden, -1e30)
+            .softmax(-1)
+            .matmul(heads(c))
+            .transpose(1, 2)
+            .reshape(a.sizes());
+      });
+  EXPECT_LT(relative_error(first, want_first), kTolerance);
+  EXPECT_LT(relative_error(got, want), kTolerance);
 }
 
 TEST(Attention, StepsEqualTheLastFrame) {

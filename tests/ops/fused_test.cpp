@@ -1,4 +1,6 @@
 #include <ATen/ops/full.h>
+#include <ATen/ops/ones_like.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "praxino/ops/norm.h"
 #include "praxino/ops/rope.h"
@@ -179,6 +181,21 @@ TEST(FusedOps, RefuseOperandsThatDoNotBelongTogether) {
   EXPECT_THROW(gate_add(x, normal({2, 3, 16}), normal({2, 3, 4, 16})), c10::Error);
   EXPECT_THROW(norm_rotate(x, normal({15}), normal({3, 8}), normal({3, 8})), c10::Error);
   EXPECT_THROW(norm_rotate(x, normal({16}), normal({2, 8}), normal({2, 8})), c10::Error);
+}
+
+// Nothing would be there instead of what is missing: the loops write no graph.
+TEST(FusedOps, RefuseTheGradientOfAGradient) {
+  const at::Tensor x = normal({2, 3, 5, 16}, 1).requires_grad_(), frames = normal({2, 3, 16}, 2),
+                   angles = normal({3, 8}, 3), gain = normal({16}, 4);
+  const auto second = [&](const at::Tensor& y) {
+    return torch::autograd::grad({y}, {x}, {at::ones_like(y)}, /*retain_graph=*/true,
+                                 /*create_graph=*/true);
+  };
+  EXPECT_THROW(second(norm_modulate(x, frames, frames, at::kFloat)), c10::Error);
+  EXPECT_THROW(second(gate_add(x, frames, x)), c10::Error);
+  EXPECT_THROW(second(swiglu(x)), c10::Error);
+  EXPECT_THROW(second(norm_rotate(x, gain, angles, angles)), c10::Error);
+  EXPECT_TRUE(second(formula::swiglu(x))[0].requires_grad());
 }
 
 }  // namespace
