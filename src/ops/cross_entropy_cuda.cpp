@@ -74,8 +74,10 @@ std::optional<Tensor> cross_entropy(const Tensor& logits_in, const Tensor& targe
   const Tensor rows = targets.contiguous();
   if (!at::GradMode::is_enabled() || !logits_in.requires_grad())
     return losses_of(logits_in.contiguous(), rows, weights, options.ignore_target, false);
-  // A leaf belongs to someone.
-  const Tensor logits = logits_in.is_leaf() ? logits_in.clone() : logits_in.contiguous();
+  // A leaf belongs to someone, and so does what a view of it shows.
+  const bool owned = logits_in.is_leaf() || (logits_in.is_view() && logits_in._base().is_leaf());
+  const Tensor dense = logits_in.contiguous();
+  const Tensor logits = owned && dense.is_alias_of(logits_in) ? dense.clone() : dense;
   // Autograd asks an undefined tensor for its device.
   return CrossEntropy::apply(logits, rows,
                              weights.defined() ? std::optional(weights) : std::nullopt,

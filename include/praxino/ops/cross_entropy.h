@@ -18,10 +18,10 @@ struct CrossEntropyOptions {
 ///
 /// On a GPU the logits are consumed: forward writes their gradient over them (one read, one write),
 /// so do not use them afterwards; autograd reports it where another operation had kept them for its
-/// own backward pass. Logits that are a leaf are copied first. Backward multiplies by the incoming
-/// gradient, in place, and touches nothing in rows where that is 1: put the factor of a mean into
-/// `weights` and sum the losses. Backward runs once; a second time is a c10::Error. Without
-/// gradient mode, or where logits need no gradient, nothing is overwritten.
+/// own backward pass. Logits that are a leaf, or a view of one, are copied first. Backward
+/// multiplies by the incoming gradient, in place, and touches nothing in rows where that is 1: put
+/// the factor of a mean into `weights` and sum the losses. Backward runs once; a second time is a
+/// c10::Error. Without gradient mode, or where logits need no gradient, nothing is overwritten.
 at::Tensor cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
                          const CrossEntropyOptions& options = {});
 
