@@ -2,6 +2,7 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <c10/util/Exception.h>
 
 #include "attention_cuda.h"
 #include "blocked_attention.h"
@@ -112,6 +113,10 @@ at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
 
 at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                   const FrameWindow& window) {
+  TORCH_CHECK(q.dim() == 5 && k.dim() == 5 && k.sizes() == v.sizes() &&
+                  k.sizes().slice(0, 3) == q.sizes().slice(0, 3),
+              "frame_causal_attention: keys of ", k.sizes(), " and values of ", v.sizes(),
+              " do not belong to the frames of queries of ", q.sizes());
   const int64_t n = q.size(2);
   if (use_blocks(q, q.size(1) * n) && (window.sinks == 0 || sees_all(window, q.size(1)))) {
     const int64_t seen = sees_all(window, q.size(1)) ? 0 : window.window;

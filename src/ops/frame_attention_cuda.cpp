@@ -227,6 +227,7 @@ std::optional<Tensor> space_attention(const Tensor& q, const Tensor& k, const Te
 std::optional<Tensor> frame_causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                              const FrameWindow& window, Tier tier) {
   if (!on_capable_gpu(q) || q.dim() != 5 || k.dim() != 5 || v.dim() != 5) return std::nullopt;
+  if (k.size(1) != q.size(1) || k.size(2) != q.size(2)) return std::nullopt;
   const FrameMask mask = kernels::frame_mask({.tokens = q.size(2),
                                               .window = window.window,
                                               .sinks = window.sinks,

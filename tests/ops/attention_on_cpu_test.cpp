@@ -153,5 +153,19 @@ TEST_F(AttentionOnCpu, AStepTakesAQueryAndTablesAtOddAddresses) {
       kBf16Tolerance);
 }
 
+// The mask of queries says nothing about other frames of keys: that is the formula's error.
+TEST_F(AttentionOnCpu, OverFramesTakesNoKeysOfOtherFrames) {
+  const auto rows = [](int64_t frames, int64_t tokens) {
+    return normal({1, frames, tokens, 2, 64}).to(at::kBFloat16);
+  };
+  const at::Tensor q = rows(3, 4);
+  EXPECT_TRUE(cuda::frame_causal_attention(q, rows(3, 4), rows(3, 4), {}).has_value());
+  for (const at::Tensor& k : {rows(4, 3), rows(4, 4), rows(2, 4), rows(3, 5), rows(6, 2)}) {
+    for (const kernels::Tier tier : {kernels::Tier::kPortable, kernels::Tier::kHopper})
+      EXPECT_FALSE(cuda::frame_causal_attention(q, k, k, {}, tier).has_value()) << k.sizes();
+    EXPECT_THROW(frame_causal_attention(q, k, k, {}), c10::Error) << k.sizes();
+  }
+}
+
 }  // namespace
 }  // namespace praxino::ops
