@@ -22,6 +22,7 @@ PRAXINO_DEVICE float* part_of(const CodeSums& p, int64_t chunk, int place) {
 template <int kColumns>
 PRAXINO_DEVICE void leave_run(const CodeSums& p, int64_t begin, int64_t end, int64_t code,
                               int64_t base, const float (&sum)[kColumns]) {
+  if (code < 0 || code >= p.codes) return;
   const int place = place_of_run(begin, end, p.rows);
   float* to = place < 0 ? p.sums + code * p.width : part_of(p, begin / kRunChunk, place);
   PRAXINO_UNROLL

@@ -13,7 +13,7 @@ namespace praxino::kernels {
 
 struct CodeSums {
   const void* x = nullptr;          // rows x width
-  const int64_t* sorted = nullptr;  // the rows' codes, ascending; 0 .. codes - 1
+  const int64_t* sorted = nullptr;  // the rows' codes, ascending; not in 0 .. codes - 1: left out
   const int64_t* order = nullptr;   // which row of x each of them is
   int64_t* counts = nullptr;        // codes
   float* sums = nullptr;            // codes x width

@@ -45,13 +45,12 @@ std::optional<CodeStatistics> code_statistics(const Tensor& x_in, const Tensor& 
   }
   const Tensor x = x_in.detach().contiguous();
   const Launching launching(x);
-  // A sort takes time by the bits of its keys.
-  constexpr int64_t kShortCodes = int64_t{1} << 15, kIntCodes = int64_t{1} << 31;
-  const at::ScalarType key = codes <= kShortCodes ? at::kShort
-                             : codes <= kIntCodes ? at::kInt
+  // A sort takes time by the bits of its keys. The kernel leaves out what is no code: -1, `codes`.
+  const at::ScalarType key = codes <= INT16_MAX   ? at::kShort
+                             : codes <= INT32_MAX ? at::kInt
                                                   : at::kLong;
-  const auto [keys, order] = at::sort(indices.flatten().to(key), /*stable=*/true, /*dim=*/0,
-                                      /*descending=*/false);
+  const auto [keys, order] = at::sort(indices.flatten().clamp(-1, codes).to(key), /*stable=*/true,
+                                      /*dim=*/0, /*descending=*/false);
   const Tensor sorted = keys.to(at::kLong);
   const int64_t width = x.size(-1), rows = x.numel() / width;
   const at::TensorOptions floats = x.options().dtype(at::kFloat);

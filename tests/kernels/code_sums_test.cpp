@@ -78,6 +78,7 @@ void expect_equals_formula(const Indices& codes, Size s) {
   Results want{Indices(static_cast<size_t>(s.codes)),
                Doubles(static_cast<size_t>(s.codes * s.width))};
   for (size_t i = 0; i < codes.size(); ++i) {
+    if (codes[i] < 0 || codes[i] >= s.codes) continue;
     const auto code = static_cast<size_t>(codes[i]), width = static_cast<size_t>(s.width);
     ++want.counts[code];
     for (size_t c = 0; c < width; ++c)
@@ -110,6 +111,18 @@ TEST(CodeSumsKernels, AddUpRunsOfEveryLengthAtEveryPlace) {
       codes.insert(codes.end(), static_cast<size_t>(length), 2);
       codes.insert(codes.end(), 3, 4);
       expect_equals_formula<float>(codes, {before + length + 3, 6, 3});
+    }
+  }
+}
+
+// Before and behind all others, in runs of which some are whole and some in parts.
+TEST(CodeSumsKernels, LeaveOutRowsWhoseCodeIsNone) {
+  for (const int64_t count : {1, 5, 64, 130}) {
+    for (const int64_t none : {int64_t{-7}, int64_t{-1}, int64_t{6}, int64_t{1} << 40}) {
+      Indices codes = {0, 0, 2, 5, 5};
+      codes.insert(codes.begin() + (none < 0 ? 0 : 5), static_cast<size_t>(count), none);
+      codes.insert(none < 0 ? codes.begin() : codes.end(), 3, none + (none < 0 ? -1 : 1));
+      expect_equals_formula<float>(codes, {std::ssize(codes), 6, 3});
     }
   }
 }

@@ -37,9 +37,9 @@ struct CodeStatistics {
   at::Tensor sums;    // K D float32: their sum
 };
 
-/// x: ... D of any float dtype; indices: ..., int64, in 0 .. codes - 1 (not looked at: that would
-/// wait for the device). Without gradients. Deterministic, on a GPU, too: sums follow the order of
-/// the vectors.
+/// x: ... D of any float dtype; indices: ..., int64, in 0 .. codes - 1: others are a c10::Error on
+/// the CPU, and left out where the kernel serves (an error would wait for the device). Without
+/// gradients. Deterministic, on a GPU, too: sums follow the order of the vectors.
 CodeStatistics code_statistics(const at::Tensor& x, const at::Tensor& indices, int64_t codes);
 
 namespace formula {
