@@ -6,17 +6,20 @@ machine_code.py NVCC ARCHITECTURE SOURCE...
 A kernel must not spill, must not need more registers than listed, must not be a stub, and must move
 16 bytes an instruction where the list says so. Every kernel must be in the list. The assembler
 must not say that it makes warpgroup products wait for each other, or that it ignores the registers
-that warps hand over. Without cuobjdump (beside nvcc or on the PATH) accesses and instructions are
-looked for in the PTX.
+that warps hand over. Where there is no cuobjdump (beside nvcc, on the PATH, or from
+pinned_tools.py) accesses and instructions are looked for in the PTX.
 """
 
 import collections
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+
+import pinned_tools
 
 # Instructions by their name in machine code, with the pattern that finds them there and in PTX.
 NAMED = {"HMMA": (r"\bHMMA\.16816", r"\bmma\.sync\.aligned\.m16n8k16"),
@@ -153,12 +156,24 @@ def instructions(text, heading, loads, stores, local, language):
     return counts
 
 
-def disassemble(nvcc, architecture, source, cubin):
+def find_cuobjdump(nvcc):
+    """Its path; None where there is none."""
     beside = pathlib.Path(nvcc).with_name("cuobjdump")
-    cuobjdump = str(beside) if beside.exists() else shutil.which("cuobjdump")
+    found = str(beside) if beside.exists() else shutil.which("cuobjdump")
+    if found is None and (pinned := pinned_tools.folder()):
+        os.environ["PATH"] += f":{pinned}"  # of nvdisasm, which it starts
+        found = str(pinned / "cuobjdump")
+    return found
+
+
+def machine_instructions(cuobjdump, cubin):
+    return instructions(output_of([cuobjdump, "-sass", str(cubin)]), r"Function : ",
+                        r"\bLDG\.E\S*\.128", r"\bSTG\.E\S*\.128", r"\b(?:LDL|STL)\b", 0)
+
+
+def disassemble(nvcc, cuobjdump, architecture, source, cubin):
     if cuobjdump:
-        return instructions(output_of([cuobjdump, "-sass", str(cubin)]), r"Function : ",
-                            r"\bLDG\.E\S*\.128", r"\bSTG\.E\S*\.128", r"\b(?:LDL|STL)\b", 0)
+        return machine_instructions(cuobjdump, cubin)
     ptx = cubin.with_suffix(".ptx")
     output_of(compile_command(nvcc, "compute_" + architecture, source) + ["-ptx", "-o", str(ptx)])
     return instructions(ptx.read_text(encoding="utf-8"), r"\.entry ",
@@ -171,13 +186,23 @@ def compile_command(nvcc, target, source):
     return [nvcc, "-std=c++20", "-O3", "-DNDEBUG", f"-I{root}", f"-arch={target}", source]
 
 
+def rows_of(name):
+    return [row for row in LIMITS if re.search(rf"(?<!\w){row[0]}", name)]
+
+
+def missing(name, seen):
+    """The instructions that the kernel must have and has not."""
+    return [instruction for row in rows_of(name) for instruction in (row[4] if row[4:] else ())
+            if not seen[instruction]]
+
+
 def complaints(name, used, seen):
     registers, spilled = used
-    rows = [row for row in LIMITS if re.search(rf"(?<!\w){row[0]}", name)]
+    rows = rows_of(name)
     if len(rows) != 1:
         yield f"{len(rows)} rows of LIMITS describe it, not one"
         return
-    _, most, loads, stores, *named = rows[0]
+    _, most, loads, stores = rows[0][:4]
     if registers > most:
         yield f"{registers} registers, {most} allowed"
     if registers < FEWEST_REGISTERS:
@@ -186,9 +211,8 @@ def complaints(name, used, seen):
         yield f"{spilled} bytes spilled, {seen['local']} accesses to local memory"
     if seen["load"] < loads or seen["store"] < stores:
         yield f"fewer than {loads} loads and {stores} stores of 16 bytes"
-    for instruction in named[0] if named else ():
-        if not seen[instruction]:
-            yield f"no {instruction}"
+    for instruction in missing(name, seen):
+        yield f"no {instruction}"
 
 
 def main():
@@ -196,6 +220,8 @@ def main():
         raise SystemExit("usage: machine_code.py NVCC ARCHITECTURE SOURCE...")
     nvcc, architecture, *sources = sys.argv[1:]
     wrong = kernels = 0
+    cuobjdump = find_cuobjdump(nvcc)
+    print("machine code" if cuobjdump else "PTX: there is no cuobjdump")
     with tempfile.TemporaryDirectory() as folder:
         for source in sources:
             cubin = pathlib.Path(folder) / (pathlib.Path(source).stem + ".cubin")
@@ -204,7 +230,7 @@ def main():
             for remark in re.findall(REMARK, log):
                 print(f"  WRONG: {remark}")
                 wrong += 1
-            code = disassemble(nvcc, architecture, source, cubin)
+            code = disassemble(nvcc, cuobjdump, architecture, source, cubin)
             for mangled, used in sorted(resources(log).items()):
                 name = readable(mangled)
                 seen = code[mangled]

@@ -5,13 +5,13 @@ rubin.py LIBRARY FEWEST
 
 LIBRARY is what the kernels are linked into; FEWEST, how many PTX images it must hold at least. The
 toolkit that builds them is older than the chip (compute capability 10.7), so assembler and
-disassembler come from pip, pinned, once, into .deps/rubin (PRAXINO_DEPS moves .deps). Where pip
-cannot fetch them, the test is skipped (exit code 77).
+disassembler are those of pinned_tools.py. Where pip cannot fetch them, the test is skipped (exit
+code 77).
 
-Each PTX image must assemble, and no kernel may be a stub or spill more than listed.
+Each PTX image must assemble, and no kernel may be a stub, spill more than listed, or lack an
+instruction that machine_code.py lists.
 """
 
-import fcntl
 import os
 import pathlib
 import re
@@ -20,39 +20,14 @@ import sys
 import tempfile
 
 import machine_code
+import pinned_tools
 
-VERSION = "13.5.37"
-PACKAGES = [f"{name}=={VERSION}" for name in
-            ("nvidia-cuda-nvcc", "nvidia-cuda-cuobjdump", "nvidia-cuda-nvdisasm")]
 ARCHITECTURE = "sm_107"
 SKIPPED = 77
 # Pattern of a kernel, most bytes spilled: what this assembler does where the one of CUDA 13.0 for
 # other chips does not spill at all.
 SPILLS = [(r"norm_modulate_backward_kernel<Bf16, 2, true>", 16),
           (r"frame_attention_keys_kernel<KeyTiles<64, 2, 8, true>, 64>", 32)]
-
-
-def tools():
-    """The folder of ptxas and cuobjdump; None where pip cannot fetch them."""
-    root = pathlib.Path(__file__).resolve().parents[2]
-    deps = pathlib.Path(os.environ.get("PRAXINO_DEPS", root / ".deps"))
-    folder = deps / f"rubin-{VERSION}"
-    binaries = folder / "nvidia" / "cu13" / "bin"
-    try:
-        deps.mkdir(parents=True, exist_ok=True)
-        with open(deps / "rubin.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time
-            if not binaries.exists():
-                with tempfile.TemporaryDirectory(dir=deps) as new:
-                    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps",
-                                    "--no-compile", "--timeout", "15", "--retries", "1",
-                                    "--target", new + "/python", *PACKAGES], check=True)
-                    os.rename(new + "/python", folder)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"skipped: {' '.join(PACKAGES)} cannot be fetched here ({error}); with a connection "
-              f"to a package index this test assembles every kernel for {ARCHITECTURE}")
-        return None
-    return binaries
 
 
 def assemble(binaries, ptx):
@@ -64,6 +39,7 @@ def assemble(binaries, ptx):
         yield f"{ptx.name}: {done.stdout}{done.stderr}"
         return
     target = re.search(r"^\.target\s+(\S+)", ptx.read_text(encoding="utf-8"), re.M).group(1)
+    seen = machine_code.machine_instructions(binaries / "cuobjdump", cubin)
     for mangled, (registers, spilled) in sorted(machine_code.resources(done.stderr).items()):
         name = machine_code.readable(mangled)
         print(f"{ARCHITECTURE} from {target} {name}: {registers} registers, {spilled} bytes "
@@ -71,6 +47,10 @@ def assemble(binaries, ptx):
         most = max([limit for pattern, limit in SPILLS if re.search(pattern, name)], default=0)
         if spilled > most:
             yield f"{name}: {spilled} bytes spilled"
+        if spilled == 0 and seen[mangled]["local"]:
+            yield f"{name}: {seen[mangled]['local']} accesses to local memory"
+        for instruction in machine_code.missing(name, seen[mangled]):
+            yield f"{name}: no {instruction}"
         if registers < machine_code.FEWEST_REGISTERS:
             yield f"{name}: {registers} registers: a stub"
 
@@ -78,14 +58,16 @@ def assemble(binaries, ptx):
 def main():
     if len(sys.argv) != 3:
         raise SystemExit("usage: rubin.py LIBRARY FEWEST")
-    binaries = tools()
+    binaries = pinned_tools.folder()
     if binaries is None:
+        print(f"skipped: with a connection to a package index this test assembles every kernel for "
+              f"{ARCHITECTURE}")
         raise SystemExit(SKIPPED)
     library, fewest = pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2])
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ.get('PATH', '')}"}
+    os.environ["PATH"] = f"{binaries}:{os.environ.get('PATH', '')}"  # of what cuobjdump starts
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([binaries / "cuobjdump", "-xptx", "all", library], cwd=folder, check=True,
-                       env=environment, stdout=subprocess.DEVNULL)
+                       stdout=subprocess.DEVNULL)
         images = sorted(pathlib.Path(folder).glob("*.ptx"))
         wrong = [text for ptx in images for text in assemble(binaries, ptx)]
     for text in wrong:

@@ -19,7 +19,11 @@ if(PRAXINO_CUDA)
       "CUDAToolkit_ROOT where it is in an unusual place), or build with -DPRAXINO_CUDA=OFF")
   endif()
   set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE} CACHE FILEPATH "CUDA compiler")
-  set(CMAKE_CUDA_ARCHITECTURES "80-virtual;90" CACHE STRING "")  # before enable_language
+  set(architectures 80-virtual 90)
+  if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 13.4)  # earlier ones do not know Rubin
+    list(APPEND architectures 107-real)
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES "${architectures}" CACHE STRING "")  # before enable_language
   enable_language(CUDA)
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know it
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
