@@ -207,7 +207,7 @@ Case attention(Scale scale, at::ScalarType type, const Form& form, const Heads& 
     return form.normed ? attend_normed(form.kind, in, window) : attend(form.kind, in, window);
   };
   out.sides = {{"praxino", run}};
-  // Over frames the formula has a mask of all tokens by all tokens.
+  // Over frames the formula of many tokens is a call for each frame.
   if (form.kind != Kind::kFrameCausal || s.t * s.n <= kMostTokensOfFormula)
     out.sides.push_back({"LibTorch", by_libtorch(run)});
   add_libraries(form.kind, s, libraries(scale, type), out);

@@ -1,8 +1,13 @@
 #include "praxino/ops/attention.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/stack.h>
 #include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "attention_cuda.h"
 #include "blocked_attention.h"
@@ -68,6 +73,25 @@ at::Tensor attend_blocks(const at::Tensor& q, const at::Tensor& k, const at::Ten
       .transpose(1, 2);
 }
 
+// A mask of all tokens by all tokens is one byte for each pair: above this many, there is none.
+constexpr int64_t kMostMaskedKeys = 4096;
+
+// B T N H K, a frame of queries at a time over the frames that it sees: no mask.
+at::Tensor attend_by_frames(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const FrameWindow& window) {
+  std::vector<at::Tensor> results;
+  for (int64_t frame = 0; frame < q.size(1); ++frame) {
+    const int64_t first = window.window > 0 ? std::max<int64_t>(0, frame - window.window + 1) : 0,
+                  sinks = std::min(window.sinks, first);
+    const auto seen = [&](const at::Tensor& x) {
+      const at::Tensor near = x.narrow(1, first, frame + 1 - first);
+      return (sinks > 0 ? at::cat({x.narrow(1, 0, sinks), near}, 1) : near).flatten(1, 2);
+    };
+    results.push_back(attend(q.select(1, frame), seen(k), seen(v)));
+  }
+  return at::stack(results, 1);
+}
+
 // Normalized and rotated. x: B T N H K, or any of its leading dims in one.
 at::Tensor ready(const at::Tensor& x, const at::Tensor& gain, const RopeTable& table) {
   const at::Tensor rows = x.reshape({-1, table.cos.size(0), x.size(-2), x.size(-1)});
@@ -126,6 +150,7 @@ at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, cons
   // On a GPU the kernel computes the mask from indices.
   if (q.is_meta() && computing_device(q) != at::kCPU)
     return planned_attention(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2)).view(q.sizes());
+  if (!q.is_meta() && q.size(1) * n > kMostMaskedKeys) return attend_by_frames(q, k, v, window);
   const at::Tensor frames = frame_mask(q.size(1), window, q.device());
   const at::Tensor mask = frames.repeat_interleave(n, 0).repeat_interleave(n, 1);
   return attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask).reshape(q.sizes());

@@ -2,6 +2,8 @@
 // formula.
 #include "ops/attention_cuda.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "ops/on_cpu.h"
@@ -151,6 +153,38 @@ TEST_F(AttentionOnCpu, AStepTakesAQueryAndTablesAtOddAddresses) {
       relative_error(*got, formula::time_attention_step(
                                ready(frame, norm.query_gain, of_step.queries), turned, values)),
       kBf16Tolerance);
+}
+
+// What a GPU takes where no kernel serves: 65,536 tokens would be a mask of 4 GiB.
+TEST_F(AttentionOnCpu, TheFormulaOfManyTokensHasNoMaskOfAllPairs) {
+  constexpr int64_t kFrames = 6, kTokens = 684, kAll = kFrames * kTokens, kPairs = kAll * kAll;
+  for (const FrameWindow window : {FrameWindow{}, {.window = 2, .sinks = 3}}) {
+    const auto formula = [&](const Inputs& in) {
+      return formula::frame_causal_attention(in[0], in[1], in[2], window);
+    };
+    const auto by_mask = [&](const Inputs& in) {
+      const at::Tensor mask = at::empty({kFrames, 1, kFrames, 1}, at::kBool);
+      for (int64_t i = 0; i < kFrames; ++i)
+        for (int64_t j = 0; j < kFrames; ++j) mask[i][0][j].fill_(window.sees(i, j));
+      const auto heads = [](const at::Tensor& x) { return x.flatten(1, 2).transpose(1, 2); };
+      const at::Tensor all = mask.expand({-1, kTokens, -1, kTokens}).reshape({kAll, kAll});
+      return at::scaled_dot_product_attention(heads(in[0]), heads(in[1]), heads(in[2]), all, 0,
+                                              false, std::nullopt, /*enable_gqa=*/true)
+          .transpose(1, 2)
+          .reshape(in[0].sizes());
+    };
+    const Inputs inputs = {normal({1, kFrames, kTokens, 2, 8}, 1),
+                           normal({1, kFrames, kTokens, 1, 8}, 2),
+                           normal({1, kFrames, kTokens, 1, 8}, 3)};
+    const at::Tensor weight = normal(inputs[0].sizes(), 4), want = by_mask(inputs);
+    const auto want_gradients = gradients(by_mask, inputs, weight);
+    memory_.largest();
+    EXPECT_LT(relative_error(formula(inputs), want), 2e-5);
+    const auto got_gradients = gradients(formula, inputs, weight);
+    EXPECT_LT(memory_.largest(), kPairs);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      EXPECT_LT(relative_error(got_gradients[i], want_gradients[i]), 2e-5) << i;
+  }
 }
 
 // The mask of queries says nothing about other frames of keys: that is the formula's error.

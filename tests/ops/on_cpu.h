@@ -7,8 +7,10 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "support/cuda_on_cpu/cuda_on_cpu.h"
 #include "support/tensors.h"
@@ -30,6 +32,7 @@ class KnownMemory : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     void* data = c10::alloc_cpu(bytes);
     if (bytes > 0) std::memset(data, 0xff, bytes);
+    largest_ = std::max(largest_, bytes);
     if (bytes > 0) blocks_[static_cast<std::byte*>(data)] = bytes;
     return {data, data, &forget, at::Device(at::kCPU)};
   }
@@ -37,6 +40,9 @@ class KnownMemory : public c10::Allocator {
   void copy_data(void* to, const void* from, size_t bytes) const override {
     default_copy_data(to, from, bytes);
   }
+
+  /// Bytes of the largest allocation since the last call.
+  size_t largest() { return std::exchange(largest_, 0); }
 
   std::span<std::byte> around(const void* address) const {
     const auto* where = static_cast<const std::byte*>(address);
@@ -52,6 +58,7 @@ class KnownMemory : public c10::Allocator {
     c10::free_cpu(data);
   }
   std::map<std::byte*, size_t> blocks_;
+  size_t largest_ = 0;
 };
 
 /// A dense tensor with these values that begins an element after a multiple of 16 bytes.
