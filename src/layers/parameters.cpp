@@ -1,25 +1,47 @@
 #include "praxino/layers/parameters.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/full.h>
 #include <c10/util/Exception.h>
 #include <c10/util/accumulate.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace praxino {
+
+std::vector<int64_t> Parameter::whole_sizes() const {
+  return slice ? slice->whole_sizes(value.sizes()) : value.sizes().vec();
+}
+
+at::Tensor first_value(const Parameter& parameter, const at::Generator& generator) {
+  const at::Device host(parameter.value.is_meta() ? at::kMeta : at::kCPU);
+  at::Tensor whole =
+      at::empty(parameter.whole_sizes(), at::TensorOptions().dtype(at::kFloat).device(host));
+  if (parameter.initial.deviation > 0) {
+    whole.normal_(0, parameter.initial.deviation, generator);
+  } else {
+    whole.fill_(parameter.initial.value);
+  }
+  return parameter.slice ? parameter.slice->part_of(whole) : whole;
+}
+
 at::Tensor Parameters::add(std::string name, at::Tensor initial, ParameterRole role,
                            std::optional<Slice> slice) {
-  TORCH_CHECK(initial.defined() && initial.scalar_type() == at::kFloat, "parameter ", name,
-              ": the initial value must be float32");
-  TORCH_CHECK(find(name) == nullptr, "parameter ", name, " is added twice");
-  at::Tensor value = initial.detach().contiguous();
-  value.requires_grad_(true);
-  index_.emplace(name, all_.size());
-  all_.push_back({std::move(name), value, role, std::move(slice)});
-  return value;
+  if (initial.defined()) initial = initial.contiguous();
+  return add({std::move(name), std::move(initial), role, std::move(slice)});
+}
+
+at::Tensor Parameters::add(Parameter parameter) {
+  const at::Tensor& initial = parameter.value;
+  TORCH_CHECK(initial.defined() && initial.scalar_type() == at::kFloat, "parameter ",
+              parameter.name, ": the initial value must be float32");
+  TORCH_CHECK(find(parameter.name) == nullptr, "parameter ", parameter.name, " is added twice");
+  parameter.value = initial.detach().requires_grad_(true);
+  index_.emplace(parameter.name, all_.size());
+  all_.push_back(std::move(parameter));
+  return all_.back().value;
 }
 
 const Parameter* Parameters::find(std::string_view name) const {
@@ -30,9 +52,7 @@ const Parameter* Parameters::find(std::string_view name) const {
 int64_t Parameters::count() const {
   int64_t total = 0;
   for (const Parameter& parameter : all_) {
-    const at::IntArrayRef sizes = parameter.value.sizes();
-    total += parameter.slice ? c10::multiply_integers(parameter.slice->whole_sizes(sizes))
-                             : parameter.value.numel();
+    total += c10::multiply_integers(parameter.whole_sizes());
   }
   return total;
 }
@@ -55,30 +75,38 @@ ParameterScope ParameterScope::child(std::string_view name) const {
   return {*parameters_, generator_, device_, prefix_ + std::string(name) + "."};
 }
 
-at::TensorOptions ParameterScope::host() const {
-  return at::TensorOptions().dtype(at::kFloat).device(device_.is_meta() ? at::kMeta : at::kCPU);
-}
-
-at::Tensor ParameterScope::add(std::string_view name, const at::Tensor& on_host, ParameterRole role,
-                               const std::optional<Slice>& slice) const {
-  const at::Tensor own = slice ? slice->part_of(on_host) : on_host;
-  return parameters_->add(prefix_ + std::string(name), own.to(device_), role, slice);
+at::Tensor ParameterScope::add(Parameter parameter, at::IntArrayRef shape) const {
+  std::vector<int64_t> sizes = shape.vec();
+  if (const std::optional<Slice>& slice = parameter.slice) {
+    sizes[static_cast<size_t>(slice->dim)] = slice->length(slice->rank);
+  }
+  parameter.name = prefix_ + parameter.name;
+  parameter.value = at::full({1}, std::numeric_limits<double>::quiet_NaN(),
+                             at::TensorOptions().dtype(at::kFloat).device(device_))
+                        .expand(sizes);
+  if (generator_.defined()) parameter.value = first_value(parameter, generator_).to(device_);
+  return parameters_->add(std::move(parameter));
 }
 
 at::Tensor ParameterScope::zeros(std::string_view name, at::IntArrayRef shape, ParameterRole role,
                                  const std::optional<Slice>& slice) const {
-  return add(name, at::zeros(shape, host()), role, slice);
+  return add({.name = std::string(name), .value = {}, .role = role, .slice = slice}, shape);
 }
 
 at::Tensor ParameterScope::ones(std::string_view name, at::IntArrayRef shape,
                                 ParameterRole role) const {
-  return add(name, at::ones(shape, host()), role);
+  return add({.name = std::string(name), .value = {}, .role = role, .initial = {.value = 1}},
+             shape);
 }
 
 at::Tensor ParameterScope::normal(std::string_view name, at::IntArrayRef shape, double deviation,
                                   ParameterRole role, const std::optional<Slice>& slice) const {
-  const at::Tensor values = at::empty(shape, host());
-  return add(name, values.normal_(0, deviation, generator_), role, slice);
+  return add({.name = std::string(name),
+              .value = {},
+              .role = role,
+              .slice = slice,
+              .initial = {.deviation = deviation}},
+             shape);
 }
 
 }  // namespace praxino

@@ -109,6 +109,9 @@ struct WorldModel::State {
     return {.begin = begin,
             .count = std::max<int64_t>(own.end() - config.registers, begin) - begin};
   }
+  at::Generator generator() const {  // of the initial weights
+    return at::make_generator<at::CPUGeneratorImpl>(options.seed);
+  }
   at::ScalarType compute() const { return options.bf16 ? at::kBFloat16 : at::kFloat; }
   // A CPU attends to its cache in float32; a GPU's kernels take what the model computes in.
   at::ScalarType remembered() const {
@@ -144,8 +147,8 @@ struct WorldModel::State {
 };
 
 void WorldModel::State::build() {
-  const auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
-  const ParameterScope scope(parameters, generator, options.device);
+  const ParameterScope scope(parameters, options.drawn ? generator() : at::Generator(),
+                             options.device);
   const LinearOptions border{.bias = true, .role = ParameterRole::kProjection};
   const LinearOptions silent{.bias = true, .deviation = 0, .role = ParameterRole::kProjection};
   const int64_t d = config.width;
@@ -400,6 +403,19 @@ void WorldModel::tell_blocks(std::function<CheckpointHooks(int64_t)> hooks) {
 }
 
 const std::vector<int64_t>& WorldModel::block_of_parameters() const { return state_->block_of; }
+
+void WorldModel::draw_weights(const Parameters& kept) const {
+  const at::NoGradGuard no_grad;
+  const at::Generator generator = state_->generator();
+  for (const Parameter& parameter : state_->parameters.all()) {
+    const Parameter* const own = kept.find(parameter.name);
+    // Who comes later must find the generator as everybody's draws have left it.
+    if (own != nullptr || parameter.initial.deviation > 0) {
+      const at::Tensor value = first_value(parameter, generator);
+      if (own != nullptr) own->value.copy_(value);
+    }
+  }
+}
 
 Parameters& WorldModel::parameters() { return state_->parameters; }
 const Parameters& WorldModel::parameters() const { return state_->parameters; }

@@ -69,6 +69,34 @@ TEST(ParameterScope, DrawsNormalValuesFromItsGenerator) {
   EXPECT_NEAR(drawn.detach().mean().item<double>(), 0, 0.001);
 }
 
+TEST(ParameterScope, WithoutAGeneratorDescribesWhatIsDrawnLater) {
+  const auto generator = [] { return at::make_generator<at::CPUGeneratorImpl>(3); };
+  const Slice rows = slice_of(0, 40, 4, 3, 1, 2), columns = slice_of(1, 20, 4, 3, 2);
+  const auto add = [&](const ParameterScope& scope) {
+    scope.normal("rows", {80, 20}, 0.5, ParameterRole::kMatrix, rows);
+    scope.ones("gain", {7}, ParameterRole::kVector);
+    scope.normal("columns", {10, 20}, 1, ParameterRole::kMatrix, columns);
+    scope.zeros("silent", {80, 5}, ParameterRole::kProjection, rows);
+    scope.normal("short", {5}, 1, ParameterRole::kVector);
+  };
+  Parameters drawn, later;
+  add({drawn, generator(), at::kCPU});
+  add({later, at::Generator(), at::kCPU});
+  ASSERT_EQ(later.all().size(), drawn.all().size());
+  EXPECT_EQ(later.count(), drawn.count());
+  const at::Generator draws = generator();
+  for (size_t i = 0; i < drawn.all().size(); ++i) {
+    const Parameter &want = drawn.all()[i], &got = later.all()[i];
+    EXPECT_EQ(got.name, want.name);
+    EXPECT_EQ(got.role, want.role);
+    EXPECT_EQ(got.value.sizes(), want.value.sizes()) << got.name;
+    EXPECT_TRUE(got.value.is_leaf() && got.value.requires_grad());
+    EXPECT_TRUE(got.value.isnan().all().item<bool>()) << got.name;
+    EXPECT_EQ(got.value.storage().nbytes(), sizeof(float)) << got.name;
+    EXPECT_TRUE(first_value(got, draws).equal(want.value)) << got.name;
+  }
+}
+
 TEST(ParameterScope, ContinuesOneSequenceInItsChildren) {
   Parameters parameters;
   const ParameterScope root = scope_of(parameters);

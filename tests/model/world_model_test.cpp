@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -47,6 +48,29 @@ std::unique_ptr<WorldModel> make_model(const ModelConfig& config, bool bf16 = fa
   for (const Parameter& p : model->parameters().all())
     p.value.add_(normal(p.value.sizes(), seed++), 0.1);
   return model;
+}
+
+TEST(WorldModel, DrawsLaterTheWeightsThatItWouldHaveHad) {
+  const WorldModelOptions options{.clip_frames = kFrames, .seed = 9};
+  WorldModelOptions without = options;
+  without.drawn = false;
+  const WorldModel drawn(small("space_time"), kGrid, fields(), options);
+  const WorldModel later(small("space_time"), kGrid, fields(), without);
+  Parameters all, some;  // every third
+  size_t number = 0;
+  for (const Parameter& p : later.parameters().all()) {
+    EXPECT_TRUE(p.value.isnan().all().item<bool>()) << p.name;
+    EXPECT_LE(p.value.storage().nbytes(), sizeof(float)) << p.name;
+    all.add(p.name, at::empty(p.value.sizes()), p.role);
+    if (number++ % 3 == 0) some.add(p.name, at::empty(p.value.sizes()), p.role);
+  }
+  ASSERT_EQ(all.all().size(), drawn.parameters().all().size());
+  for (const Parameters* kept : {&all, &some}) {
+    later.draw_weights(*kept);
+    for (const Parameter& p : kept->all()) {
+      EXPECT_TRUE(p.value.equal(drawn.parameters().find(p.name)->value)) << p.name;
+    }
+  }
 }
 
 struct Input {

@@ -25,12 +25,26 @@ enum class ParameterRole {
   kVector,      // gains, biases, embeddings, registers: AdamW, no decay
 };
 
+/// What a parameter begins with.
+struct Initial {
+  double value = 0;      // of every element; or,
+  double deviation = 0;  // where it is more than nothing, normal numbers around zero
+};
+
 struct Parameter {
   std::string name;  // module path: "blocks.0.attention.query.weight"
   at::Tensor value;  // leaf, requires_grad, float32 (the master)
   ParameterRole role = ParameterRole::kMatrix;
   std::optional<Slice> slice = {};  // which part of the model's tensor `value` is; none: all of it
+  Initial initial = {};
+
+  std::vector<int64_t> whole_sizes() const;  // of the model's tensor
 };
+
+/// What this rank's part of a parameter begins with, on the CPU. It is drawn whole, so that neither
+/// the device nor the number of ranks that share it changes it. `generator`: as the parameters
+/// before it have left it.
+at::Tensor first_value(const Parameter& parameter, const at::Generator& generator);
 
 /// All parameters of a model, in order of use. Handles stay valid: values are only ever changed in
 /// place.
@@ -40,6 +54,8 @@ class Parameters {
   /// use it elsewhere. A name twice is a programming error (c10::Error).
   at::Tensor add(std::string name, at::Tensor initial, ParameterRole role,
                  std::optional<Slice> slice = {});
+  /// The same of one that is described in full.
+  at::Tensor add(Parameter parameter);
   const std::vector<Parameter>& all() const { return all_; }
   const Parameter* find(std::string_view name) const;
   int64_t count() const;  // elements of the model: of whole tensors where this rank holds parts
@@ -53,6 +69,8 @@ class Parameters {
 /// Where layers make their parameters: a prefix, a device and the generator of initial values.
 /// Values are drawn on the CPU (a CPU generator) and moved, so that a seed gives the same model on
 /// every device. On at::kMeta there are no values: a model of any size is made without memory.
+/// Without a generator nothing is drawn: parameters read as NaN, and have their shape but one
+/// element of memory, until first_value() or something else is put in their place.
 class ParameterScope {
  public:
   ParameterScope(Parameters& parameters, at::Generator generator, at::Device device,
@@ -67,10 +85,8 @@ class ParameterScope {
                     ParameterRole role, const std::optional<Slice>& slice = {}) const;
 
  private:
-  at::Tensor add(std::string_view name, const at::Tensor& on_host, ParameterRole role,
-                 const std::optional<Slice>& slice = {}) const;
-  at::TensorOptions host() const;  // where values are drawn
-  Parameters* parameters_;         // borrowed
+  at::Tensor add(Parameter parameter, at::IntArrayRef shape) const;
+  Parameters* parameters_;  // borrowed
   at::Generator generator_;
   at::Device device_;
   std::string prefix_;

@@ -46,6 +46,9 @@ struct WorldModelOptions {
   int64_t clip_frames = 16;  // the default window
   uint64_t seed = 1;         // of the initial weights
   ModelRanks ranks = {};     // that share the model; each calls everything with the same arguments
+  /// Whether it has its initial weights at once. Else its parameters read as NaN and take no
+  /// memory, for someone who keeps the weights elsewhere and writes them with draw_weights().
+  bool drawn = true;
 };
 
 /// Where several ranks share it (layers/ranks.h), each has the same inputs and gets the same whole
@@ -89,6 +92,11 @@ class WorldModel {
   void tell_blocks(std::function<CheckpointHooks(int64_t block)> hooks);
   /// The number of the block that each parameter belongs to, -1 for those outside of the blocks.
   const std::vector<int64_t>& block_of_parameters() const;
+
+  /// Writes the initial weights into those of the model's parameters that `kept` holds, by name:
+  /// the bits of a model that is `drawn`. Each is drawn on the CPU after the one before it, whole,
+  /// and dropped.
+  void draw_weights(const Parameters& kept) const;
 
   Parameters& parameters();
   const Parameters& parameters() const;
