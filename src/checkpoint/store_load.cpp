@@ -131,18 +131,4 @@ std::vector<std::string> verify_checkpoint(const fs::path& directory) {
 
 TrainState load_checkpoint(const fs::path& directory) { return load_part(directory, {}, {}); }
 
-std::optional<NamedTensors> load_checkpoint_file(const fs::path& directory,
-                                                 const std::string& name) {
-  const Manifest manifest = read_manifest(directory);
-  std::optional<NamedTensors> tensors;
-  for (const ManifestEntry& entry : manifest.files) {
-    const std::optional<ShardFile> shard = parse_shard_file(entry.name);
-    if (!shard || shard->name != name) continue;
-    if (!tensors) tensors.emplace();
-    join_part(*tensors, load_tensors(directory / entry.name), directory / entry.name);
-  }
-  if (tensors && manifest.ranks > 1) sort_parts(*tensors);
-  return tensors;
-}
-
 }  // namespace praxino

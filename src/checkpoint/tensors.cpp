@@ -59,16 +59,6 @@ RawTensor raw(const std::filesystem::path& path, const std::string& name,
           .data = {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
-/// The rows that both have, where everything but the number of rows agrees.
-bool copy_common_rows(const at::Tensor& from, const at::Tensor& to) {
-  const bool alike =
-      from.dim() == to.dim() && from.dim() > 0 && from.sizes().slice(1) == to.sizes().slice(1);
-  if (!alike) return false;
-  const int64_t rows = std::min(from.size(0), to.size(0));
-  to.narrow(0, 0, rows).copy_(from.narrow(0, 0, rows));
-  return from.size(0) >= to.size(0);
-}
-
 }  // namespace
 
 WrittenFile save_tensors(const std::filesystem::path& path, const NamedTensors& tensors) {
@@ -84,6 +74,21 @@ WrittenFile save_tensors(const std::filesystem::path& path, const NamedTensors& 
   return write_safetensors(path, std::move(raws));
 }
 
+at::Tensor read_tensor(const std::filesystem::path& path, const RawTensor& stored) {
+  const auto known = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const DtypeName& dtype) {
+    return dtype.name == stored.dtype;
+  });
+  if (known == kDtypes.end()) {
+    fail("cannot read '{}': tensor '{}' has type {}, which LibTorch does not know", path.string(),
+         stored.name, stored.dtype);
+  }
+  at::Tensor tensor = at::empty(stored.shape, known->type);
+  if (!stored.data.empty()) {
+    std::memcpy(tensor.mutable_data_ptr(), stored.data.data(), stored.data.size());
+  }
+  return tensor;
+}
+
 NamedTensors load_tensors(const std::filesystem::path& path,
                           const std::function<bool(const std::string&)>& wanted) {
   const SafetensorsFile file(path);
@@ -91,24 +96,12 @@ NamedTensors load_tensors(const std::filesystem::path& path,
   tensors.reserve(file.tensors().size());
   for (const RawTensor& stored : file.tensors()) {
     if (wanted && !wanted(stored.name)) continue;
-    const auto known = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const DtypeName& dtype) {
-      return dtype.name == stored.dtype;
-    });
-    if (known == kDtypes.end()) {
-      fail("cannot read '{}': tensor '{}' has type {}, which LibTorch does not know", path.string(),
-           stored.name, stored.dtype);
-    }
-    at::Tensor tensor = at::empty(stored.shape, known->type);
-    if (!stored.data.empty()) {
-      std::memcpy(tensor.mutable_data_ptr(), stored.data.data(), stored.data.size());
-    }
-    tensors.emplace_back(stored.name, std::move(tensor));
+    tensors.emplace_back(stored.name, read_tensor(path, stored));
   }
   return tensors;
 }
 
-std::vector<std::string> copy_tensors(const NamedTensors& source, const NamedTensors& target,
-                                      bool adapt) {
+std::vector<std::string> copy_tensors(const NamedTensors& source, const NamedTensors& target) {
   const at::NoGradGuard no_grad;
   std::map<std::string_view, const at::Tensor*> by_name;
   for (const auto& [name, tensor] : source) by_name.emplace(name, &tensor);
@@ -117,7 +110,7 @@ std::vector<std::string> copy_tensors(const NamedTensors& source, const NamedTen
     const auto found = by_name.find(name);
     if (found != by_name.end() && found->second->sizes() == tensor.sizes()) {
       tensor.copy_(*found->second);
-    } else if (found == by_name.end() || !adapt || !copy_common_rows(*found->second, tensor)) {
+    } else {
       missing.push_back(name);
     }
   }

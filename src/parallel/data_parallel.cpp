@@ -103,8 +103,6 @@ void DataParallel::State::move_weights() {
     owned[i] = place.detach();
     owned[i].requires_grad_(parameter.requires_grad());
   }
-  if (options.first == FirstWeights::kOwn) return;
-  for (Bucket& bucket : buckets) ranks.broadcast(bucket.weights, 0).wait();
 }
 
 // A bucket's gradients are scaled as they are copied, so that the sum over ranks is the average.

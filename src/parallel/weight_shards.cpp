@@ -55,6 +55,7 @@ struct WeightShards::State {
   void start(Unit& unit);
   void show(Unit& unit);
   void drop(Unit& unit);
+  void hide(const Unit& unit);
   void reduce(Unit& unit);
   void settle(Unit& unit);
   at::Tensor place(const at::Tensor& flat, size_t parameter, int64_t begin) const {
@@ -129,22 +130,23 @@ void WeightShards::State::provide(Unit& unit) {
   unit.whole = unit.buffer.narrow(0, 0, unit.elements());
 }
 
-// One unit after the other, so that the parameters' first memory is given back in between.
+// One unit after the other, so that the parameters' first memory, where they have any, is given
+// back in between.
 void WeightShards::State::take_over(Unit& unit) {
-  provide(unit);
-  unit.whole.zero_();
-  for (const size_t i : unit.members) place(unit.whole, i, 0).copy_(parameters.values[i]);
-  const bool of_first = options.first == FirstWeights::kOfFirst;
-  if (of_first && unit.elements() > 0) ranks.broadcast(unit.whole, 0).wait();
-  unit.own = unit.segment(unit.whole, ranks.rank()).clone();
   const int64_t begin = unit.begins[static_cast<size_t>(ranks.rank())];
+  const int64_t end = unit.begins[static_cast<size_t>(ranks.rank()) + 1];
+  unit.own = at::zeros({end - begin}, absent.options());
   for (const size_t i : unit.members) {
     if (places[i].rank != ranks.rank()) continue;
     owned[i] = place(unit.own, i, begin).detach();
+    owned[i].copy_(parameters.values[i]);
     owned[i].requires_grad_(parameters.values[i].requires_grad());
   }
+  if (!unit.resident) return hide(unit);
+  provide(unit);
+  unit.whole.zero_();
+  for (const size_t i : unit.members) place(unit.whole, i, 0).copy_(parameters.values[i]);
   show(unit);
-  if (!unit.resident) drop(unit);
 }
 
 void WeightShards::State::start(Unit& unit) {
@@ -161,16 +163,18 @@ void WeightShards::State::show(Unit& unit) {
 
 void WeightShards::State::drop(Unit& unit) {
   wait_for(unit.bringing);
-  if (std::exchange(unit.shown, false)) {
-    for (const size_t i : unit.members) {
-      at::Tensor& parameter = parameters.values[i];
-      parameter.set_data(absent.expand(parameter.sizes()));
-    }
-  }
+  if (std::exchange(unit.shown, false)) hide(unit);
   unit.whole = at::Tensor();
   if (!unit.buffer.defined()) return;
   if (spare.size() < kBuffers) spare.push_back(unit.buffer);
   unit.buffer = at::Tensor();
+}
+
+void WeightShards::State::hide(const Unit& unit) {
+  for (const size_t i : unit.members) {
+    at::Tensor& parameter = parameters.values[i];
+    parameter.set_data(absent.expand(parameter.sizes()));
+  }
 }
 
 // A gradient is scaled as it is copied. A parameter without one counts as zero.

@@ -87,30 +87,29 @@ int64_t read_step(const fs::path& file) {
 }
 
 /// Copies the weights in, or names every tensor that does not fit.
-void load_weights(Parameters& parameters, const NamedTensors& weights, const fs::path& file) {
-  std::map<std::string, at::Tensor> stored(weights.begin(), weights.end());
+void load_weights(const Parameters& parameters, const StoredTensors& weights) {
   std::vector<std::string> problems;
   for (const Parameter& parameter : parameters.all()) {
-    const auto found = stored.find(parameter.name);
-    if (found == stored.end()) {
+    const std::vector<int64_t>* const sizes = weights.sizes(parameter.name);
+    if (sizes == nullptr) {
       problems.push_back(fmt::format("'{}' is missing", parameter.name));
-    } else if (found->second.sizes() != parameter.value.sizes()) {
+    } else if (parameter.value.sizes() != *sizes) {
       problems.push_back(fmt::format("'{}' is [{}] but the model's is [{}]", parameter.name,
-                                     fmt::join(found->second.sizes(), ", "),
+                                     fmt::join(*sizes, ", "),
                                      fmt::join(parameter.value.sizes(), ", ")));
     }
-    stored.erase(parameter.name);
   }
-  for (const auto& [name, tensor] : stored)
-    problems.push_back(fmt::format("'{}' is not part of the model", name));
+  for (const std::string& name : weights.names()) {
+    if (parameters.find(name) == nullptr)
+      problems.push_back(fmt::format("'{}' is not part of the model", name));
+  }
   if (!problems.empty())
-    fail("{} does not fit the model of its own config.yaml: {}", file.string(), listed(problems));
+    fail("{} does not fit the model of its own config.yaml: {}",
+         (weights.directory() / weights.name()).string(), listed(problems));
 
   const at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : weights) {
-    at::Tensor value = parameters.find(name)->value;
-    value.copy_(tensor);
-  }
+  for (const Parameter& parameter : parameters.all())
+    parameter.value.copy_(weights.read(parameter.name));
 }
 
 std::string ranged(const ActionField& field) {
@@ -126,7 +125,7 @@ auto find_field(const std::vector<ActionField>& fields, const std::string& name)
 }
 
 World assemble(const RunConfig& config, std::vector<ActionField> fields, const at::Device& device,
-               bool bf16, const ModelRanks& ranks = {}) {
+               bool bf16, const BuildOptions& build) {
   World world;
   world.config = config;
   world.fields = std::move(fields);
@@ -138,7 +137,8 @@ World assemble(const RunConfig& config, std::vector<ActionField> fields, const a
                                   .bf16 = bf16,
                                   .clip_frames = config.data.clip_frames,
                                   .seed = static_cast<uint64_t>(config.run.seed),
-                                  .ranks = ranks};
+                                  .ranks = build.ranks,
+                                  .drawn = build.drawn};
   world.model =
       std::make_unique<WorldModel>(config.model, world.tokenizer->grid(), world.fields, options);
   start_kernels(config, world.device, false);
@@ -148,19 +148,28 @@ World assemble(const RunConfig& config, std::vector<ActionField> fields, const a
 }  // namespace
 
 World build_world(const RunConfig& config, std::vector<ActionField> fields,
-                  const ModelRanks& ranks) {
+                  const BuildOptions& options) {
   // By default cuBLAS may add up the parts of a bfloat16 product in bfloat16.
   at::globalContext().setAllowBF16ReductionCuBLAS(false);
   const at::Device device = parse_device(config.run.device);
-  return assemble(config, std::move(fields), device, use_bf16(config.run.precision, device), ranks);
+  return assemble(config, std::move(fields), device, use_bf16(config.run.precision, device),
+                  options);
 }
 
 World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16,
-                 const ModelRanks& ranks) {
-  return assemble(config, std::move(fields), at::Device(at::kMeta), bf16, ranks);
+                 const BuildOptions& options) {
+  return assemble(config, std::move(fields), at::Device(at::kMeta), bf16, options);
 }
 
-World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) {
+StoredTensors stored_weights(const fs::path& checkpoint, bool averaged) {
+  std::optional<StoredTensors> weights;
+  if (averaged) weights = StoredTensors::open(checkpoint, "ema");
+  if (!weights) weights = StoredTensors::open(checkpoint, "model");
+  if (!weights) fail("checkpoint {} holds no weights", checkpoint.string());
+  return *std::move(weights);
+}
+
+StoredWorld find_world(const fs::path& run_or_checkpoint, const LoadOptions& options) {
   const fs::path directory = choose_checkpoint(run_or_checkpoint, options.step);
   const fs::path config_file = directory / "config.yaml";
   const fs::path dataset_file = directory / "dataset.yaml";
@@ -170,17 +179,22 @@ World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) 
   if (fs::exists(dataset_file))
     dataset = parse_dataset(read_file(dataset_file), dataset_file.string());
 
-  World world = build_world(config, dataset.actions);
-  world.dataset = std::move(dataset);
-  world.step = read_step(directory / "state.json");
-  std::optional<NamedTensors> weights;
-  if (options.ema) weights = load_checkpoint_file(directory, "ema");
-  world.averaged = weights.has_value();
-  if (!weights) weights = load_checkpoint_file(directory, "model");
-  if (!weights) fail("checkpoint {} holds no weights", directory.string());
-  load_weights(world.model->parameters(), *weights, directory / (world.averaged ? "ema" : "model"));
+  StoredTensors weights = stored_weights(directory, options.ema);
+  return {.config = std::move(config),
+          .dataset = std::move(dataset),
+          .step = read_step(directory / "state.json"),
+          .weights = std::move(weights)};
+}
+
+World load_world(const fs::path& run_or_checkpoint, const LoadOptions& options) {
+  const StoredWorld stored = find_world(run_or_checkpoint, options);
+  World world = build_world(stored.config, stored.dataset.actions);
+  world.dataset = stored.dataset;
+  world.step = stored.step;
+  world.averaged = stored.weights.name() == "ema";
+  load_weights(world.model->parameters(), stored.weights);
   log::info("loaded {} of step {} from {}", world.averaged ? "averaged weights" : "weights",
-            world.step, directory.string());
+            world.step, stored.weights.directory().string());
   return world;
 }
 
@@ -192,11 +206,12 @@ fs::path run_directory(const fs::path& run_or_checkpoint) {
   return folder.filename() == "checkpoints" ? folder.parent_path() : folder;
 }
 
-std::vector<std::string> changed_fields(const World& source, const World& target) {
+std::vector<std::string> changed_fields(const std::vector<ActionField>& source,
+                                        const std::vector<ActionField>& target) {
   std::vector<std::string> changed;
-  for (const ActionField& field : target.fields) {
-    const auto before = find_field(source.fields, field.name);
-    if (before == source.fields.end() || !before->is_number() || !field.is_number()) continue;
+  for (const ActionField& field : target) {
+    const auto before = find_field(source, field.name);
+    if (before == source.end() || !before->is_number() || !field.is_number()) continue;
     if (before->kind == field.kind && before->reach() == field.reach()) continue;
     changed.push_back(
         fmt::format("'{}' (was {}, is {})", field.name, ranged(*before), ranged(field)));

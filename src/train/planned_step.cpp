@@ -92,7 +92,9 @@ PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& f
   const std::shared_ptr<const Mesh> mesh =
       Mesh::planned(options.mesh, /*over_gloo=*/options.device == at::kCPU);
   const Ranks ranks(mesh);
-  const World world = plan_world(config, fields, options.bf16, ranks.model_ranks());
+  const World world =
+      plan_world(config, fields, options.bf16,
+                 {.ranks = ranks.model_ranks(), .drawn = !shards_weights(config.parallel, ranks)});
   std::optional<ShardedModel> sharded;
   if (ranks.several()) sharded.emplace(*world.model, config.parallel, ranks);
   const Parameters& parameters = sharded ? sharded->own() : world.model->parameters();
@@ -102,7 +104,6 @@ PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& f
   log->begin_phase("start", MemoryKind::kAverages);
   Ema averages(config.optim.ema, parameters);
   if (sharded) sharded->start_sharing_weights();  // as the step before has
-  log->forget_peak();                             // whole weights, before they are shared out
   Sent sent(*mesh);
 
   PlannedStep plan;

@@ -24,14 +24,29 @@ struct Outcome {
   static constexpr const char* kStopped = "stopped ";
 };
 
-[[noreturn]] void throw_outcome(const std::string& text) {
+/// Runs it and says how it ended.
+std::string outcome_of(const std::function<void()>& work) {
+  try {
+    work();
+    return Outcome::kDone;
+  } catch (const Error& error) {
+    return (error.kind() == ErrorKind::kUsage ? Outcome::kUsage : Outcome::kFailed) +
+           std::string(error.what());
+  } catch (const Stopped& stopped) {
+    return fmt::format("{}{}", Outcome::kStopped, stopped.exit_code());
+  }
+}
+
+/// `whose`: named before the words.
+void require_done(const std::string& text, const std::string& whose = {}) {
+  if (text == Outcome::kDone) return;
   if (text.starts_with(Outcome::kStopped)) {
     throw Stopped(std::stoi(text.substr(std::string_view(Outcome::kStopped).size())));
   }
   if (text.starts_with(Outcome::kUsage)) {
-    throw Error(text.substr(std::string_view(Outcome::kUsage).size()), ErrorKind::kUsage);
+    throw Error(whose + text.substr(std::string_view(Outcome::kUsage).size()), ErrorKind::kUsage);
   }
-  throw Error(text.substr(std::string_view(Outcome::kFailed).size()));
+  throw Error(whose + text.substr(std::string_view(Outcome::kFailed).size()));
 }
 
 }  // namespace
@@ -59,20 +74,18 @@ void Ranks::require_equal(const std::string& what, const std::string& text) cons
 
 void Ranks::on_first(const std::function<void()>& work) const {
   if (!several()) return work();
-  std::string outcome;
-  if (first()) {
-    try {
-      work();
-      outcome = Outcome::kDone;
-    } catch (const Error& error) {
-      outcome = (error.kind() == ErrorKind::kUsage ? Outcome::kUsage : Outcome::kFailed) +
-                std::string(error.what());
-    } catch (const Stopped& stopped) {
-      outcome = fmt::format("{}{}", Outcome::kStopped, stopped.exit_code());
-    }
-  }
-  outcome = mesh_->world().all_gather_text(outcome).front();
-  if (outcome != Outcome::kDone) throw_outcome(outcome);
+  require_done(agree(first() ? outcome_of(work) : std::string()));
+}
+
+void Ranks::on_all(const std::function<void()>& work) const {
+  if (!several()) return work();
+  const std::vector<std::string> outcomes = mesh_->world().all_gather_text(outcome_of(work));
+  for (size_t rank = 0; rank < outcomes.size(); ++rank)
+    require_done(outcomes[rank], fmt::format("rank {}: ", rank));
+}
+
+std::string Ranks::agree(const std::string& text) const {
+  return several() ? mesh_->world().all_gather_text(text).front() : text;
 }
 
 int64_t Ranks::agree(int64_t number) const {

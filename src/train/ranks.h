@@ -46,8 +46,12 @@ class Ranks {
   void require_equal(const std::string& what, const std::string& text) const;
   /// Runs `work` on rank 0 while the others wait; what it throws (Error, Stopped) is thrown on all.
   void on_first(const std::function<void()>& work) const;
-  /// Rank 0's number, on all ranks.
+  /// Runs `work` on every rank; what it throws on one of them (Error, Stopped) is thrown on all, an
+  /// Error with the rank's number before it.
+  void on_all(const std::function<void()>& work) const;
+  /// Rank 0's number, or text, on all ranks.
   int64_t agree(int64_t number) const;
+  std::string agree(const std::string& text) const;
   int64_t sum(int64_t number) const;
   /// The same where all ranks are training: one that is silent for parallel.timeout is an error.
   int64_t sum_in_training(int64_t number) const;

@@ -11,16 +11,18 @@
 namespace praxino {
 namespace {
 
-DataParallelOptions options_of(const ParallelConfig& config, const Ranks& ranks,
-                               FirstWeights first) {
+DataParallelOptions options_of(const ParallelConfig& config, const Ranks& ranks) {
   return {.bucket_bytes = config.bucket_mib << 20,
           .gradients = config.gradients == "bf16" ? at::kBFloat16 : at::kFloat,
           .averaged_over = ranks.data_ranks(),
-          .first = first,
           .reserved = {}};
 }
 
 }  // namespace
+
+bool shards_weights(const ParallelConfig& config, const Ranks& ranks) {
+  return config.shard_weights && ranks.several();
+}
 
 void check_sharding(const RunConfig& config) {
   if (config.parallel.shard_weights && !config.model.activation_checkpointing) {
@@ -32,10 +34,10 @@ void check_sharding(const RunConfig& config) {
 
 // A split matrix is as large on every tensor rank as its largest part, so that the same replica
 // owns its parts on all of them.
-void ShardedModel::hold(const ParallelConfig& config, bool split, FirstWeights first) {
+void ShardedModel::hold(const ParallelConfig& config, bool split) {
   const Parameters& model = model_.parameters();
   Held held;
-  DataParallelOptions options = options_of(config, ranks_, first);
+  DataParallelOptions options = options_of(config, ranks_);
   std::vector<at::Tensor> values;
   std::vector<int64_t> blocks;
   for (size_t i = 0; i < model.all().size(); ++i) {
@@ -74,10 +76,10 @@ CheckpointHooks ShardedModel::hooks_of(int64_t block) const {
 }
 
 ShardedModel::ShardedModel(WorldModel& world_model, const ParallelConfig& config,
-                           const Ranks& ranks, FirstWeights first)
+                           const Ranks& ranks)
     : model_(world_model), ranks_(ranks) {
   const Parameters& model = model_.parameters();
-  for (const bool split : {false, true}) hold(config, split, first);
+  for (const bool split : {false, true}) hold(config, split);
   if (config.shard_weights) {
     model_.tell_blocks([this](int64_t block) { return hooks_of(block); });
   }

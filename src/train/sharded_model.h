@@ -20,6 +20,9 @@
 
 namespace praxino {
 
+/// Whether a rank keeps its share of the weights alone.
+bool shards_weights(const ParallelConfig& config, const Ranks& ranks);
+
 /// Throws praxino::Error (usage) where parallel.shard_weights is asked for and the rest of the run
 /// does not go with it.
 void check_sharding(const RunConfig& config);
@@ -29,11 +32,11 @@ void check_sharding(const RunConfig& config);
 /// same order.
 class ShardedModel {
  public:
-  /// Every rank's weights become those of rank 0, or stay its own until start_sharing_weights():
-  /// then the ranks are not connected yet. Throws praxino::Error where there are more ranks
-  /// than parameters to give them.
-  ShardedModel(WorldModel& model, const ParallelConfig& config, const Ranks& ranks,
-               FirstWeights first = FirstWeights::kOfFirst);
+  /// The axes need not be connected yet: each rank keeps the weights that the model has here, or,
+  /// of a sharded one that is not drawn (WorldModelOptions), room for its own. The owners' are
+  /// everybody's from the first start_sharing_weights() on. Throws praxino::Error where there are
+  /// more ranks than parameters to give them.
+  ShardedModel(WorldModel& model, const ParallelConfig& config, const Ranks& ranks);
   ~ShardedModel();
   ShardedModel(const ShardedModel&) = delete;
   ShardedModel& operator=(const ShardedModel&) = delete;
@@ -77,7 +80,7 @@ class ShardedModel {
     }
   };
   void find_spoiled();
-  void hold(const ParallelConfig& config, bool split, FirstWeights first);
+  void hold(const ParallelConfig& config, bool split);
 
   WorldModel& model_;
   const Ranks& ranks_;

@@ -8,7 +8,6 @@
 #include <set>
 
 #include "praxino/base/error.h"
-#include "praxino/base/log.h"
 #include "praxino/config/load.h"
 
 namespace praxino {
@@ -74,8 +73,6 @@ NamedTensors values_of(const Parameters& parameters) {
   for (const Parameter& p : parameters.all()) tensors.emplace_back(p.name, p.value.detach());
   return tensors;
 }
-
-NamedTensors model_tensors(const World& world) { return values_of(world.model->parameters()); }
 
 // ema.safetensors is a model like any other; how often it was updated is the optimizer's business.
 NamedTensors optimizer_tensors(const TrainParts& parts) {
@@ -167,32 +164,6 @@ RunCounters restore_state(const TrainState& state, const TrainParts& parts) {
     fail("checkpoint of step {}: state.json cannot be read: {}", state.step, error.what());
   }
   return counters;
-}
-
-void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world) {
-  const World source = load_world(run_or_checkpoint, {.step = {}, .device = "cpu"});
-  for (const std::string& field : changed_fields(source, world)) {
-    log::warning("the action field {}: its values reach the model in another scale", field);
-  }
-  const bool scaled = source.config.model.input_scaling;
-  if (scaled != world.config.model.input_scaling) {
-    log::warning(
-        "{} was trained with model.input_scaling: {}; with the other value its weights read "
-        "another "
-        "input",
-        run_or_checkpoint.string(), scaled);
-  }
-  const NamedTensors target = model_tensors(world);
-  const std::vector<std::string> missing =
-      copy_tensors(parts_of(model_tensors(source), target, world.model->parameters()), target,
-                   /*adapt=*/true);
-  if (missing.size() == target.size()) {
-    fail("{}: none of its tensors fits this model; compare model.* of both configurations",
-         run_or_checkpoint.string());
-  }
-  log::info("fine-tuning from {} (step {}): {} of {} tensors loaded", run_or_checkpoint.string(),
-            source.step, target.size() - missing.size(), target.size());
-  for (const std::string& name : missing) log::warning("not loaded, starts fresh: {}", name);
 }
 
 }  // namespace praxino

@@ -49,8 +49,4 @@ WantedTensor wanted_by(const TrainParts& parts);
 /// what is missing.
 RunCounters restore_state(const TrainState& state, const TrainParts& parts);
 
-/// Fine-tuning: loads what fits of a trained model (its averaged weights where there are some) and
-/// logs every tensor that was not loaded. Throws praxino::Error when nothing fits.
-void adopt_weights(const std::filesystem::path& run_or_checkpoint, World& world);
-
 }  // namespace praxino

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fine_tuning.h"
 #include "praxino/base/error.h"
 #include "praxino/base/log.h"
 #include "praxino/train/expect.h"
@@ -34,31 +35,30 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   RunConfig placed = config;
   if (!options.device.empty()) placed.run.device = options.device;
   start_clock.mark("data");
-  world = build_world(placed, dataset->config().actions, ranks.model_ranks());
+  // Weights that are shared out are drawn where they are kept: all of them need not fit.
+  const bool drawn = !shards_weights(config.parallel, ranks);
+  world = build_world(placed, dataset->config().actions,
+                      {.ranks = ranks.model_ranks(), .drawn = drawn});
   world.config = config;
   world.dataset = dataset->config();
   start_clock.mark("model");
-  bool adopted = false;
-  ranks.on_first([&] {
-    check_evaluation(options.fresh);
-    if (!options.from.empty()) adopted = adopt(options);
-    open_directory(options.fresh);
-  });
+  ranks.on_first([&] { check_evaluation(options.fresh); });
+  // Before the run directory is touched, so that a wrong --from changes nothing.
+  std::optional<StoredTensors> source = find_source(options);
+  ranks.on_first([&] { open_directory(options.fresh); });
   if (!store) open_store();
-  // Weights that all ranks hold come from rank 0; parts of split matrices each rank takes itself.
-  if (ranks.agree(adopted ? 1 : 0) != 0 && ranks.model_ranks().tensor.rank() > 0)
-    adopt_weights(options.from, world);
   start_clock.mark("folder");
   start_kernels(config, world.device, true);  // the optimizer's, too
   start_clock.mark("kernels");
-  // Where a checkpoint is read the axes need not be connected before: NCCL takes its time.
-  bool resumes = false;
-  if (ranks.several()) {
-    resumes = ranks.agree(store->steps().empty() ? 0 : 1) != 0;
-    sharded = std::make_unique<ShardedModel>(*world.model, config.parallel, ranks,
-                                             resumes ? FirstWeights::kOwn : FirstWeights::kOfFirst);
-  }
+  // Every rank draws or reads what it updates, and then they share. The axes need not be connected
+  // before: NCCL takes its time.
+  const bool resumes = ranks.agree(store->steps().empty() ? 0 : 1) != 0;
+  if (ranks.several())
+    sharded = std::make_unique<ShardedModel>(*world.model, config.parallel, ranks);
   const Parameters& own = sharded ? sharded->own() : world.model->parameters();
+  if (!drawn && !resumes) world.model->draw_weights(own);
+  if (source) ranks.on_all([&] { adopt_weights(*source, own); });
+  source.reset();
   ema = std::make_unique<Ema>(config.optim.ema, own);
   optimizer = make_optimizer(config.optim, own,
                              sharded ? sharded->optimizer_ranks() : OptimizerRanks(), ema.get());
@@ -67,6 +67,8 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   counters.content_hash = dataset->content_hash();
   const bool resumed = resume();
   if (resumes && !resumed) fail("{}: its checkpoints are gone since the start", directory.string());
+  if (sharded) sharded->start_sharing_weights();
+  settle();
   make_feed(counters.loader);
   if (config.checkpoint.background) saves->prepare(state_like(parts(), counters, ranks.first()));
   ranks.on_first([&] {
@@ -91,8 +93,8 @@ void Trainer::State::check_evaluation(bool fresh) const {
     check_expectations(config, !plans.empty(), !world.fields.empty() && labelled >= 2);
 }
 
-// Before the run directory is touched, so that a wrong --from changes nothing.
-bool Trainer::State::adopt(const TrainOptions& options) {
+bool Trainer::State::fine_tunes(const TrainOptions& options) const {
+  if (options.from.empty()) return false;
   std::error_code failed;  // a path that is missing is equivalent to none
   if (std::filesystem::equivalent(directory, run_directory(options.from), failed)) {
     fail_usage("--from names the run directory itself, {}; give run.name a new name",
@@ -103,8 +105,22 @@ bool Trainer::State::adopt(const TrainOptions& options) {
                  directory.string());
     return false;
   }
-  adopt_weights(options.from, world);
   return true;
+}
+
+// The weights that a new run begins with: chosen by rank 0, and open on all.
+std::optional<StoredTensors> Trainer::State::find_source(const TrainOptions& options) const {
+  std::string checkpoint;
+  ranks.on_first([&] {
+    if (!fine_tunes(options)) return;
+    const StoredWorld found = find_world(options.from);
+    tell_fit(found, world);
+    checkpoint = found.weights.directory().string();
+  });
+  checkpoint = ranks.agree(checkpoint);
+  std::optional<StoredTensors> source;
+  if (!checkpoint.empty()) ranks.on_all([&] { source.emplace(stored_weights(checkpoint)); });
+  return source;
 }
 
 void Trainer::State::open_directory(bool fresh) {
@@ -128,8 +144,6 @@ bool Trainer::State::resume() {
   refuse_changed_run(config, *state, directory);
   refuse_changed_actions(dataset->config(), *state, directory);
   counters = restore_state(*state, parts());
-  if (sharded) sharded->start_sharing_weights();
-  settle();
   if (counters.content_hash != dataset->content_hash()) {
     fail(
         "{}: the data set {} is not the one that this run was trained on; give run.name a new "

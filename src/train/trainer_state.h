@@ -18,6 +18,7 @@
 #include "praxino/base/progress.h"
 #include "praxino/base/signals.h"
 #include "praxino/checkpoint/background.h"
+#include "praxino/checkpoint/stored_tensors.h"
 #include "praxino/eval/evaluate.h"
 #include "praxino/rollout/clips.h"
 #include "praxino/train/trainer.h"
@@ -32,7 +33,8 @@ namespace praxino {
 
 struct Trainer::State {
   State(const RunConfig& c, const TrainOptions& options);
-  bool adopt(const TrainOptions& options);
+  bool fine_tunes(const TrainOptions& options) const;
+  std::optional<StoredTensors> find_source(const TrainOptions& options) const;
   void check_evaluation(bool fresh) const;
   void open_directory(bool fresh);
   void open_store();

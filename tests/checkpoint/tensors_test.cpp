@@ -146,22 +146,6 @@ TEST(CopyTensors, LoadsByNameAndNamesTheRest) {
   EXPECT_TRUE(b.equal(at::zeros({2, 3})));
 }
 
-TEST(CopyTensors, LoadsCommonRowsOnlyWhenAskedTo) {
-  const at::Tensor longer = at::zeros({5, 2});
-  const at::Tensor shorter = at::zeros({2, 2});
-  const at::Tensor wider = at::zeros({3, 4});
-  const at::Tensor stored = normal({3, 2});
-  const NamedTensors source = {{"longer", stored}, {"shorter", stored}, {"wider", stored}};
-  const NamedTensors target = {{"longer", longer}, {"shorter", shorter}, {"wider", wider}};
-  EXPECT_THAT(copy_tensors(source, target), ElementsAre("longer", "shorter", "wider"));
-  EXPECT_EQ(shorter.abs().sum().item<float>(), 0);
-  EXPECT_THAT(copy_tensors(source, target, true), ElementsAre("longer", "wider"));
-  EXPECT_TRUE(longer.slice(0, 0, 3).equal(stored));
-  EXPECT_EQ(longer.slice(0, 3).abs().sum().item<float>(), 0);
-  EXPECT_TRUE(shorter.equal(stored.slice(0, 0, 2)));
-  EXPECT_EQ(wider.abs().sum().item<float>(), 0);
-}
-
 TEST(CopyTensors, FillsParametersInPlace) {
   at::Tensor weight = at::zeros({3}).requires_grad_();
   EXPECT_THAT(copy_tensors({{"w", normal({3})}}, {{"w", weight}}), ElementsAre());

@@ -58,7 +58,7 @@ std::vector<at::Tensor> parallel_gradients(const Case& c) {
   std::vector<at::Tensor> gradients(SampleModel().parameters.size());
   std::mutex mutex;
   run_as_threads({.data = c.ranks}, [&](Mesh& mesh) {
-    const SampleModel model(mesh.first() ? 5 : 99);  // rank 0's weights are the ones that count
+    const SampleModel model;
     DataParallel parallel(model.parameters, mesh.data(),
                           {.bucket_bytes = c.bucket_bytes, .gradients = c.type});
     backward(model, parallel, mesh, c);
@@ -179,7 +179,7 @@ TEST(DataParallel, WeightsReachEveryRankInPlace) {
 }
 
 // So that a checkpoint is read while the ranks still connect.
-TEST(DataParallel, WhereRanksBringTheirOwnWeightsNobodyWaitsForAnother) {
+TEST(DataParallel, IsMadeWithoutWaitingForAnotherRankAndTakesTheOwnersWeights) {
   std::latch built(1);
   run_as_threads({.data = 2}, [&](Mesh& mesh) {
     if (mesh.first()) built.wait();
@@ -189,8 +189,7 @@ TEST(DataParallel, WhereRanksBringTheirOwnWeightsNobodyWaitsForAnother) {
       const at::NoGradGuard no_grad;
       for (const at::Tensor& p : model.parameters) p.add_(static_cast<double>(mesh.rank()));
     }
-    DataParallel parallel(model.parameters, mesh.data(),
-                          {.bucket_bytes = 2000, .first = FirstWeights::kOwn});
+    DataParallel parallel(model.parameters, mesh.data(), {.bucket_bytes = 2000});
     if (!mesh.first()) built.count_down();
     {
       const at::NoGradGuard no_grad;

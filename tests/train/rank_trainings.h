@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -39,19 +40,26 @@ inline void expect_equal_skips(RunConfig config) {
   EXPECT_GT(sum, 0) << "no step was bad";
 }
 
-/// The most that the fullest of the ranks had allocated in its second and third step.
-inline int64_t peak_of_a_rank(const RunConfig& config, const MeshShape& shape) {
-  int64_t most = 0;
+/// The most that the fullest of the ranks had allocated.
+struct RankPeaks {
+  int64_t start = 0;
+  int64_t step = 0;  // in its second and third step
+};
+inline RankPeaks peaks_of_a_rank(const RunConfig& config, const MeshShape& shape,
+                                 const std::filesystem::path& from = {}) {
+  RankPeaks most;
   std::mutex mutex;
   run_as_threads(shape, [&](Mesh& mesh) {
     RankMemory memory;
-    Trainer trainer(config, {.from = {}, .mesh = {&mesh, [](const Mesh*) {}}});
+    Trainer trainer(config, {.from = from, .mesh = {&mesh, [](const Mesh*) {}}});
+    const int64_t start = memory.peak();
     trainer.step();
     memory.forget_peak();
     trainer.step();
     trainer.step();
     const std::lock_guard lock(mutex);
-    most = std::max(most, memory.peak());
+    most.start = std::max(most.start, start);
+    most.step = std::max(most.step, memory.peak());
   });
   return most;
 }

@@ -67,6 +67,23 @@ TEST(Ranks, ThrowEverywhereWhatTheFirstThrew) {
   });
 }
 
+TEST(Ranks, ThrowEverywhereWhatAnyOneThrew) {
+  on_ranks(3, [](Ranks& ranks) {
+    int calls = 0;
+    ranks.on_all([&] { ++calls; });
+    EXPECT_EQ(calls, 1);
+    const auto fail_on = [&](int64_t rank) {
+      ranks.on_all([&] {
+        if (ranks.data_rank() >= rank) fail_usage("no file here");
+      });
+    };
+    EXPECT_EQ(error_text([&] { fail_on(1); }), "rank 1: no file here");
+    EXPECT_EQ(error_text([&] { fail_on(2); }), "rank 2: no file here");
+    EXPECT_EQ(ranks.agree(std::to_string(ranks.data_rank())), "0");
+  });
+  EXPECT_EQ(error_text([] { Ranks(nullptr).on_all([] { fail("alone"); }); }), "alone");
+}
+
 TEST(Ranks, AgreeOnTheFirstOnesNumberAndOnTheMoment) {
   on_ranks(3, [](Ranks& ranks) {
     EXPECT_EQ(ranks.agree(10 + ranks.data_rank()), 10);

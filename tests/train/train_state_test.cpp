@@ -43,7 +43,8 @@ struct Layout {
 /// One rank's world, optimizer and averages; `mesh` is nothing for one process.
 struct Rank {
   Rank(std::shared_ptr<const Mesh> mesh, bool shard_weights)
-      : ranks(std::move(mesh)), world(build_world(small_config(), {}, ranks.model_ranks())) {
+      : ranks(std::move(mesh)),
+        world(build_world(small_config(), {}, {.ranks = ranks.model_ranks()})) {
     RunConfig config = small_config();
     config.parallel.shard_weights = shard_weights;
     if (ranks.several()) sharded.emplace(*world.model, config.parallel, ranks);

@@ -94,9 +94,5 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& director
 /// Loads one checkpoint directory, verified, however many ranks wrote it. Tensors are CPU copies
 /// that own their memory.
 TrainState load_checkpoint(const std::filesystem::path& directory);
-/// The tensors that TrainState::files calls `name`, from a directory that was verified already;
-/// nothing where it has none.
-std::optional<NamedTensors> load_checkpoint_file(const std::filesystem::path& directory,
-                                                 const std::string& name);
 
 }  // namespace praxino

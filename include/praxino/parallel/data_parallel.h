@@ -14,19 +14,12 @@
 
 namespace praxino {
 
-/// Whose weights all ranks begin with.
-enum class FirstWeights {
-  kOfFirst,  // rank 0's, by a broadcast
-  kOwn,      // each its own: the owners' are written, and gathered, before anybody reads them
-};
-
 struct DataParallelOptions {
   int64_t bucket_bytes = int64_t{32} << 20;  // of gradients; smaller ones begin to travel earlier
   at::ScalarType gradients = at::kFloat;     // in which they travel and are summed; or kBFloat16
   /// The sum of the gradients over the ranks is divided by this: how many of them see clips of
   /// their own. 0: all do.
   int64_t averaged_over = 0;
-  FirstWeights first = FirstWeights::kOfFirst;
   /// Elements to reserve for each parameter, where another group's are larger and the same ranks
   /// must own the same parameters in both. Empty: as large as they are.
   std::vector<int64_t> reserved = {};
@@ -45,7 +38,8 @@ class DataParallel {
  public:
   /// `parameters`: leaves (float32) in the order of their use in the forward pass, the same on all
   /// ranks; their gradients become ready in the opposite order. Their values move into flat buckets
-  /// (the handles stay valid) and become those of rank 0 of `ranks`, or as options.first says.
+  /// (the handles stay valid). No rank waits for another: where they differ those of the owners
+  /// count, once they have been gathered.
   DataParallel(std::vector<at::Tensor> parameters, const Communicator& ranks,
                const DataParallelOptions& options = {});
   ~DataParallel();

@@ -9,7 +9,8 @@
 // as one broadcast, so that nothing is padded however many ranks there are. Beside its own part a
 // rank holds two units, the one that runs and the next, which arrives meanwhile, and the gradients
 // of one that leave. These buffers are allocated once and used in turn: memory is the same in every
-// step, and there is nothing to fragment.
+// step, and there is nothing to fragment. A start takes no more: where parameters come without
+// memory, their owners write them.
 //
 // On a GPU a buffer is written, read and waited for on the current stream alone: a collective
 // starts behind the work queued there, and wait() makes that stream, not the host, wait for it. So
@@ -27,10 +28,10 @@
 
 namespace praxino {
 
-/// What is to be sharded, the same on all ranks.
+/// What is to be sharded, the same on all ranks but for the values.
 struct UnitParameters {
   static constexpr int64_t kResident = -1;
-  std::vector<at::Tensor> values;  // leaves, float32
+  std::vector<at::Tensor> values;  // leaves, float32; they may be expanded from one element
   std::vector<int64_t> units;      // of each, numbered in the order of the forward pass; kResident:
                                    // belongs to none and is on every rank all the time
 };
@@ -43,9 +44,10 @@ struct UnitParameters {
 /// may come from the threads of backward().
 class WeightShards {
  public:
-  /// The values become those of rank 0 of `ranks`, or as options.first says. The handles stay
-  /// valid; those of a unit that is not here have their shape and read as NaN. Of the options
-  /// bucket_bytes means nothing here.
+  /// The handles stay valid; those of a unit that is not here have their shape and read as NaN. No
+  /// rank waits for another: of the values that they come with the owners' count, and so does what
+  /// is written into owned() before anything is gathered or brought. Of the options bucket_bytes
+  /// means nothing here.
   WeightShards(UnitParameters parameters, const Communicator& ranks,
                const DataParallelOptions& options = {});
   ~WeightShards();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "praxino/checkpoint/stored_tensors.h"
 #include "praxino/config/actions.h"
 #include "praxino/config/run.h"
 #include "praxino/layers/ranks.h"
@@ -54,33 +55,52 @@ bool takes_kernel(const RunConfig& config, const at::Device& device, bool trains
 /// is checked at its first use.
 void start_kernels(const RunConfig& config, const at::Device& device, bool trains);
 
+/// As those of WorldModelOptions.
+struct BuildOptions {
+  ModelRanks ranks = {};  // each builds its part
+  bool drawn = true;
+};
 /// An untrained world on config.run.device, its kernels started. Has a GPU sum bfloat16 products in
 /// float32, for the whole process.
-/// Where several ranks share the model each builds its part.
 World build_world(const RunConfig& config, std::vector<ActionField> fields,
-                  const ModelRanks& ranks = {});
+                  const BuildOptions& options = {});
 /// The same without memory, its tensors on at::kMeta: for any size of model.
 World plan_world(const RunConfig& config, std::vector<ActionField> fields, bool bf16,
-                 const ModelRanks& ranks = {});
+                 const BuildOptions& options = {});
 
 struct LoadOptions {
   std::optional<int64_t> step = {};  // default: the newest whole checkpoint
   bool ema = true;                   // the averaged weights where there are some
   std::string device = "auto";
 };
+/// A checkpoint that was found and verified. Of its weights names and sizes are known.
+struct StoredWorld {
+  RunConfig config;
+  DatasetConfig dataset;
+  int64_t step = 0;
+  StoredTensors weights;
+};
 /// From a run directory (runs/<name>), its checkpoints/, or one checkpoint directory. Reads only: a
 /// run that is being trained can be loaded. A damaged checkpoint is named in a warning and the one
-/// before it is taken, unless `step` asks for it. Throws praxino::Error saying what is missing,
-/// damaged or does not fit.
+/// before it is taken, unless `step` asks for it. Throws praxino::Error saying what is missing or
+/// damaged.
+StoredWorld find_world(const std::filesystem::path& run_or_checkpoint,
+                       const LoadOptions& options = {});
+/// That, with its weights in a model, on options.device. Throws praxino::Error also where they do
+/// not fit it.
 World load_world(const std::filesystem::path& run_or_checkpoint, const LoadOptions& options = {});
+/// The weights of a checkpoint directory that was verified already: averaged ones where there are
+/// some and they are wanted. Throws praxino::Error where there are none.
+StoredTensors stored_weights(const std::filesystem::path& checkpoint, bool averaged = true);
 
 /// The run directory that such a path belongs to: where results are written.
 std::filesystem::path run_directory(const std::filesystem::path& run_or_checkpoint);
 
-/// Fields of both worlds whose weights fit but whose values `target` sees at another scale or with
+/// Fields of two worlds whose weights fit but whose values `target` sees at another scale or with
 /// another meaning: axes and deltas of the same name with another kind or reach. One phrase each:
 /// "'turn' (was axis in [-1, 1], is axis in [-2, 2])".
-std::vector<std::string> changed_fields(const World& source, const World& target);
+std::vector<std::string> changed_fields(const std::vector<ActionField>& source,
+                                        const std::vector<ActionField>& target);
 
 /// Throws praxino::Error naming every difference when a data set's action fields are not those of
 /// the world.
