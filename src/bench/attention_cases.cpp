@@ -253,8 +253,10 @@ std::vector<Case> attention_cases(Scale scale, at::ScalarType type) {
   };
   // The attention that has a kernel for float32, too: it stands beside the others.
   if (type != at::kFloat) {
-    cases.push_back(attention(scale, at::kFloat, kTime, {2, 32, 1024, 16, 16, 64}));
-    cases.push_back(attention(scale, at::kFloat, kTime, {1, 64, 1024, 8, 8, 128}));
+    for (const Heads& shape : {Heads{2, 32, 1024, 16, 16, 64}, Heads{1, 64, 1024, 8, 8, 128}}) {
+      cases.push_back(attention(scale, at::kFloat, kTime, shape));
+      cases.back().type = at::kFloat;
+    }
   }
   return cases;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,8 @@ struct Side {
 struct Case {
   std::string name;
   std::string shape;
-  std::string op;  // of ops::kernel_table
+  std::string op;                           // of ops::kernel_table
+  std::optional<at::ScalarType> type = {};  // of elements, where it is not that of the options
   Work forward = {}, backward = {};
   std::function<Inputs(const at::TensorOptions&)> inputs;  // random, of the element type
   size_t gradients = 0;                                    // how many of the first get gradients

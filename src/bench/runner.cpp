@@ -38,8 +38,9 @@ std::string made_by(const Tensor& result, const std::string& tier) {
 
 /// The best tier that the operation has a trusted kernel of.
 std::string trusted_tier(const Case& c, const OpsOptions& options) {
+  const at::ScalarType type = c.type.value_or(options.type);
   for (const ops::KernelStatus& row : ops::kernel_table(options.device)) {
-    if (row.op == c.op && row.type == options.type && row.state == ops::KernelState::kAgrees)
+    if (row.op == c.op && row.type == type && row.state == ops::KernelState::kAgrees)
       return std::string(row.tier);
   }
   return {};

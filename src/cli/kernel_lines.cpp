@@ -38,8 +38,20 @@ std::string speed(const bench::Work& work, const bench::Times& times, const benc
                      bytes ? "GB/s" : "TFLOP/s", 100 * bench::share_of_floor(work, times, c));
 }
 
-/// Of the first case of that operation which this kernel ran.
-std::string speeds(const KernelStatus& row, const bench::OpsReport& measured) {
+/// Whether a kernel that stands before it in the table is tried before it, for the same tensors.
+bool comes_second(const KernelStatus& row, const std::vector<KernelStatus>& table) {
+  for (const KernelStatus& other : table) {
+    if (other.name == row.name) return false;
+    if (other.op == row.op && other.tier == row.tier && other.state == KernelState::kAgrees)
+      return true;
+  }
+  return false;
+}
+
+/// Of the first case of that operation, which this kernel ran.
+std::string speeds(const KernelStatus& row, const std::vector<KernelStatus>& table,
+                   const bench::OpsReport& measured) {
+  if (comes_second(row, table)) return {};
   const std::string by = fmt::format("kernel ({})", row.tier);
   for (const bench::CaseResult& result : measured.cases) {
     if (result.op != row.op || result.sides.empty()) continue;
@@ -63,7 +75,7 @@ std::vector<std::string> kernel_lines(const std::vector<KernelStatus>& table,
     const auto end = std::find_if(
         row, table.end(), [&](const KernelStatus& other) { return other.name != row->name; });
     lines.push_back(fmt::format("{:<28} {:<10} {:<9} {}{}", row->name, to_string(row->family),
-                                row->tier, verdicts({row, end}), speeds(*row, measured)));
+                                row->tier, verdicts({row, end}), speeds(*row, table, measured)));
     row = end;
   }
   return lines;

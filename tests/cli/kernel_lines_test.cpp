@@ -56,6 +56,13 @@ TEST(KernelLines, SayHowFastItRanAndNothingOfOtherKernels) {
   const std::vector<KernelStatus> table = {row("swiglu", at::kFloat, KernelState::kAgrees)};
   EXPECT_THAT(kernel_lines(table, measured)[0],
               HasSubstr(", swiglu_64: 1000 GB/s (50 %) and 250 TFLOP/s (50 %)"));
+  const std::vector<KernelStatus> two = {row("swiglu", at::kFloat, KernelState::kAgrees),
+                                         row("swiglu_long", at::kFloat, KernelState::kAgrees)};
+  EXPECT_THAT(kernel_lines(two, measured)[0], HasSubstr("GB/s"));
+  EXPECT_THAT(kernel_lines(two, measured)[1], Not(HasSubstr("GB/s"))) << "the first one ran";
+  const std::vector<KernelStatus> other = {row("swiglu", at::kFloat, KernelState::kTurnedDown),
+                                           row("swiglu_long", at::kFloat, KernelState::kAgrees)};
+  EXPECT_THAT(kernel_lines(other, measured)[1], HasSubstr("GB/s"));
   measured.cases[0].sides[0].by = "kernel (hopper)";
   EXPECT_THAT(kernel_lines(table, measured)[0], Not(HasSubstr("GB/s")));
 }
