@@ -1,5 +1,5 @@
-"""The assembler and disassembler of a CUDA toolkit that is newer than the one that builds: from pip,
-pinned, once, into .deps (PRAXINO_DEPS moves .deps)."""
+"""The assembler and disassembler of a CUDA toolkit that is newer than the one that builds: from
+pip, pinned, once, into .deps (PRAXINO_DEPS moves .deps)."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ PACKAGES = [f"{name}=={VERSION}" for name in
 
 
 def folder():
-    """The folder of ptxas, cuobjdump and nvdisasm; None where pip cannot fetch them, which it says."""
+    """Of ptxas, cuobjdump and nvdisasm; None where pip cannot fetch them, which it says."""
     root = pathlib.Path(__file__).resolve().parents[2]
     deps = pathlib.Path(os.environ.get("PRAXINO_DEPS", root / ".deps"))
     kept = deps / f"rubin-{VERSION}"

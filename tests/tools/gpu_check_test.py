@@ -117,8 +117,11 @@ esac
 
     def test_a_test_that_hangs_is_a_failure(self):
         self.add_gpu()
-        self.script(self.path / "timeout", "#!/bin/sh\ncase $* in *ops_cuda_test*) exit 124 ;; esac\n"
-                                           "shift 2\nexec \"$@\"\n")
+        self.script(self.path / "timeout", """#!/bin/sh
+case $* in *ops_cuda_test*) exit 124 ;; esac
+shift 2
+exec "$@"
+""")
         code, report = self.check()
         self.assertEqual(code, 1, report)
         self.assertIn("| tests on the GPU | **failed**: not back after 400 s |", report)
