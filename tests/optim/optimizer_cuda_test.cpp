@@ -9,6 +9,7 @@
 #include "praxino/ops/kernels.h"
 #include "praxino/ops/parameter_update.h"
 #include "small_model.h"
+#include "support/nan_memory.h"
 
 namespace praxino {
 namespace {
