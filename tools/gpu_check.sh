@@ -151,7 +151,7 @@ build_here() {
 
 # In order of value. Tests of Hopper's instructions skip on other chips, and where a tier is forced.
 check_gpu() {
-  local tool check others=--gtest_filter=-Intrinsics.* filter=()
+  local tool check others='--gtest_filter=-Intrinsics.*' filter=()
   [[ $(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1) == 9.* ]] ||
     filter=("$others")
   keep=70 step 120 'doctor' "$bin/praxino" doctor
