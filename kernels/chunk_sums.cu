@@ -51,7 +51,7 @@ PRAXINO_KERNEL(kAddThreads) add_chunks_kernel(AddChunks q) {
       sync_block();  // the next slab is written where this one is read
     }
     if (lane != 0 || !exists) continue;
-    const int which = column < width ? 0 : 1;
+    const int which = column < width ? 0 : column < 2 * width ? 1 : 2;
     store(frame_sum(p, which) + frame * width + column - which * width, sum);
   }
 }

@@ -8,7 +8,7 @@
 
 namespace praxino::kernels {
 
-inline constexpr int kMaxSums = 2;
+inline constexpr int kMaxSums = 3;
 
 /// The sums of each frame: sum s is results[s], frames x width.
 struct ChunkSums {
@@ -20,7 +20,7 @@ struct ChunkSums {
 
 // Indexed by constants: a kernel would copy the array to its stack for any other index.
 constexpr PRAXINO_HOST_DEVICE float* frame_sum(const ChunkSums& p, int sum) {
-  return sum == 0 ? p.results[0] : p.results[1];
+  return sum == 0 ? p.results[0] : sum == 1 ? p.results[1] : p.results[2];
 }
 
 /// Where sum `sum` of chunk `number` belongs: `width` floats.

@@ -1,6 +1,7 @@
 // Operations over rows: memory bandwidth bounds all of them.
 #include <ATen/ops/randn.h>
 #include <fmt/format.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "bench/cases.h"
 #include "praxino/ops/norm.h"
@@ -70,6 +71,55 @@ Case gate_add(Scale scale, at::ScalarType type, const Tokens& gpu) {
                  [](const Inputs& in) { return ops::formula::gate_add(in[0], in[1], in[2]); }}}};
 }
 
+// The two operations, each with its own kernel.
+ops::GatedSum unfused(const Tensor& x, const Tensor& gate, const Tensor& branch,
+                      const ops::Modulation& modulation, at::ScalarType type) {
+  const Tensor sum = ops::gate_add(x, gate, branch);
+  return {sum, ops::norm_modulate(sum, modulation.scale, modulation.shift, type)};
+}
+
+// Hands a fixed gradient to a result that a case does not return.
+struct AndGradient : torch::autograd::Function<AndGradient> {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& result,
+                        const Tensor& other, const Tensor& gradient_of_other) {
+    (void)other;
+    ctx->saved_data["gradient"] = gradient_of_other;
+    return result;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& grads) {
+    return {grads[0], ctx->saved_data["gradient"].toTensor(), Tensor()};
+  }
+};
+
+Case gate_add_norm(Scale scale, at::ScalarType type, const Tokens& gpu) {
+  const Tokens s = sized(scale, gpu);
+  const double e = element_bytes(type);
+  const auto side = [type](auto op) -> Function {
+    return [=](const Inputs& in) -> Tensor {
+      const ops::GatedSum both = op(in[0], in[1], in[2], ops::Modulation{in[3], in[4]}, type);
+      return both.norm.requires_grad() ? AndGradient::apply(both.norm, both.sum, in[5]) : both.norm;
+    };
+  };
+  // Forward: x, branch, sum, norm. Backward: sum, branch, the gradients of sum, norm, x, branch.
+  return {.name = fmt::format("gate_add_norm_{}", gpu.d),
+          .shape = shape_of(s, type),
+          .op = "gate_add_norm",
+          .forward = {.bytes = (8 + 2 * e) * s.elements()},
+          .backward = {.bytes = (12 + 3 * e) * s.elements()},
+          .inputs = [s](const at::TensorOptions& o) -> Inputs {
+            const auto tokens = [&](const at::TensorOptions& options) {
+              return at::randn({s.b, s.t, s.n, s.d}, options);
+            };
+            const auto frame = [&] { return at::randn({s.b, s.t, s.d}, in_float(o)); };
+            return {tokens(in_float(o)), frame(), tokens(o), frame(), frame(), tokens(in_float(o))};
+          },
+          .gradients = 5,
+          .sides = {{"praxino", side(ops::gate_add_norm)},
+                    {"LibTorch", side(ops::formula::gate_add_norm)},
+                    {"unfused", side(unfused)}}};
+}
+
 Case swiglu(Scale scale, at::ScalarType type, const Tokens& gpu) {
   const Tokens s = sized(scale, gpu);
   const double e = element_bytes(type);
@@ -135,6 +185,8 @@ std::vector<Case> row_cases(Scale scale, at::ScalarType type) {
       norm_modulate(scale, type, {8, 32, 1024, 128}),
       gate_add(scale, type, {8, 32, 256, 1024}),
       gate_add(scale, type, {8, 32, 1024, 128}),
+      gate_add_norm(scale, type, {8, 32, 256, 1024}),
+      gate_add_norm(scale, type, {8, 32, 1024, 128}),
       swiglu(scale, type, {8, 32, 256, 2816}),
       norm_rotate(scale, type, {8, 32, 256, 64}),
       norm_rotate(scale, type, {4, 32, 256, 128}),

@@ -50,9 +50,8 @@ at::Tensor Block::run(const at::Tensor& x, const at::Tensor& condition, const To
   const std::vector<at::Tensor> m = modulation_(condition).chunk(6, -1);
   // Gates start at one: the zero output matrices already make every branch start at nothing.
   const at::Tensor h = ops::norm_modulate(x, m[0], m[1], compute_);
-  const at::Tensor y = ops::gate_add(x, m[2] + 1, attend(h));
-  const at::Tensor g = ops::norm_modulate(y, m[3], m[4], compute_);
-  return ops::gate_add(y, m[5] + 1, feed_forward_.forward(g, shares));
+  const ops::GatedSum y = ops::gate_add_norm(x, m[2] + 1, attend(h), {m[3], m[4]}, compute_);
+  return ops::gate_add(y.sum, m[5] + 1, feed_forward_.forward(y.norm, shares));
 }
 
 at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& condition,

@@ -1,6 +1,7 @@
 // Kernels that have agreed with their formula on the device at hand, and what they are checked
 // with.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 
 #include "fused_cuda.h"
 #include "kernel_registry.h"
@@ -54,6 +55,30 @@ SelfCheck check_of_gate_add(at::TensorOptions o) {
   for (const int64_t d : kCheckedWidths)
     check.cases.push_back(
         {wave({2, 3, 37, d}, 0, f), wave({2, 3, d}, 1, f), wave({2, 3, 37, d}, 2, o)});
+  return check;
+}
+
+SelfCheck check_of_gate_add_norm(at::TensorOptions o) {
+  const at::ScalarType type = o.dtype().toScalarType();
+  const auto joined = [](const GatedSum& both) {
+    return at::cat({both.sum, both.norm.to(at::kFloat)});
+  };
+  SelfCheck check{
+      .kernel =
+          [=](const Inputs& in) {
+            return joined(cuda::gate_add_norm(in[0], in[1], in[2], {in[3], in[4]}, type).value());
+          },
+      .formula =
+          [=](const Inputs& in) {
+            return joined(formula::gate_add_norm(in[0], in[1], in[2], {in[3], in[4]}, type));
+          },
+      .cases = {},
+      .tolerance = tolerance_of(type)};
+  const at::TensorOptions f = in_float(o);
+  for (const int64_t d : kCheckedWidths)
+    check.cases.push_back({wave({2, 3, 37, d}, 0, f), wave({2, 3, d}, 1, f),
+                           wave({2, 3, 37, d}, 2, o), wave({2, 3, d}, 3, f),
+                           wave({2, 3, d}, 4, f)});
   return check;
 }
 
@@ -120,6 +145,13 @@ std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& scale, const 
 std::optional<Tensor> gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
   if (!usable(Kernel::gate_add, x, branch.scalar_type())) return std::nullopt;
   return taken_or_told(Kernel::gate_add, x, branch.scalar_type(), cuda::gate_add(x, gate, branch));
+}
+
+// What is refused here comes back as the two operations.
+std::optional<GatedSum> gate_add_norm(const Tensor& x, const Tensor& gate, const Tensor& branch,
+                                      const Modulation& modulation, at::ScalarType dtype) {
+  if (!usable(Kernel::gate_add_norm, x, dtype)) return std::nullopt;
+  return cuda::gate_add_norm(x, gate, branch, modulation, dtype);
 }
 
 std::optional<Tensor> swiglu(const Tensor& ab) {

@@ -24,6 +24,12 @@ at::Tensor gate_add(const at::Tensor& x, const at::Tensor& gate, const at::Tenso
   return x + gate.unsqueeze(2) * branch.to(x.scalar_type());
 }
 
+GatedSum gate_add_norm(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& branch,
+                       const Modulation& modulation, at::ScalarType dtype) {
+  const at::Tensor sum = gate_add(x, gate, branch);
+  return {sum, norm_modulate(sum, modulation.scale, modulation.shift, dtype)};
+}
+
 at::Tensor swiglu(const at::Tensor& ab) {
   const int64_t half = ab.size(-1) / 2;
   return at::silu(ab.narrow(-1, 0, half)) * ab.narrow(-1, half, half);

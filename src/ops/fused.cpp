@@ -38,6 +38,11 @@ bool fusable(const Tensor& rows, std::initializer_list<Tensor> of_frames) {
       of_frames, [&](const Tensor& operand) { return cuda::is_float(operand, frames, rows); });
 }
 
+bool joins(const Tensor& branch, const Tensor& x) {
+  return x.scalar_type() == at::kFloat && fusable(branch) && branch.sizes() == x.sizes() &&
+         branch.device() == x.device();
+}
+
 bool fusable(const Tensor& x, const Tensor& gain, const Tensor& cos, const Tensor& sin) {
   if (!fusable(x) || x.dim() != 4) return false;
   const int64_t width = x.size(3), half = width / 2;
@@ -67,6 +72,17 @@ T* elements(const Tensor& tensor) {
 // Ranges of about 16k elements each: smaller ones are not worth a thread.
 int64_t grain(int64_t elements_per_unit) {
   return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, elements_per_unit));
+}
+
+template <class Run>
+void for_each_frame(int64_t frames, int64_t frame_size, Run run) {
+  at::parallel_for(0, frames, grain(frame_size), [&](int64_t begin, int64_t end) {
+    for (int64_t frame = begin; frame < end; ++frame) run(frame);
+  });
+}
+
+Tensor contiguous(const Tensor& gradient) {
+  return gradient.defined() ? gradient.contiguous() : gradient;
 }
 
 struct NormModulate : Function<NormModulate> {
@@ -152,6 +168,87 @@ struct GateAdd : Function<GateAdd> {
       });
     });
     return {grad, grad_gate, grad_branch};
+  }
+};
+
+// The loops of both, a frame at a time, so that the sum is still in a cache when its norm is taken.
+struct GateAddNorm : Function<GateAddNorm> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gate_in,
+                               const Tensor& branch_in, const Tensor& scale_in,
+                               const Tensor& shift_in, int64_t dtype) {
+    const Tensor x = x_in.contiguous(), gate = gate_in.contiguous(),
+                 branch = branch_in.contiguous(), scale = scale_in.contiguous(),
+                 shift = shift_in.contiguous();
+    const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
+    const Tensor sum = at::empty_like(x),
+                 norm = at::empty(x.sizes(), x.options().dtype(static_cast<at::ScalarType>(dtype)));
+    const Tensor inverse = at::empty({frames * tokens}, x.options());
+    const cpu::GateAdd to_sum{.x = elements<float>(x),
+                              .gate = elements<float>(gate),
+                              .y = elements<float>(sum),
+                              .width = width,
+                              .tokens = tokens};
+    const cpu::NormModulate to_norm{.x = to_sum.y,
+                                    .scale = elements<float>(scale),
+                                    .shift = elements<float>(shift),
+                                    .inverse = elements<float>(inverse),
+                                    .width = width,
+                                    .tokens = tokens};
+    with_elements(branch, [&](auto* in) {
+      with_elements(norm, [&](auto* out) {
+        for_each_frame(frames, tokens * width, [&](int64_t frame) {
+          cpu::gate_add(to_sum, in, frame, frame + 1);
+          cpu::norm_modulate(to_norm, out, frame, frame + 1);
+        });
+      });
+    });
+    ctx->set_materialize_grads(false);
+    ctx->save_for_backward({sum, gate, branch, scale, inverse});
+    return {sum, norm};
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    refuse_double_backward("gate_add_norm");
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &sum = saved[0], &gate = saved[1], &branch = saved[2], &scale = saved[3];
+    const Tensor of_sum = contiguous(grads[0]), of_norm = contiguous(grads[1]);
+    const int64_t frames = sum.size(0) * sum.size(1), tokens = sum.size(2), width = sum.size(3);
+    const int64_t frame_size = tokens * width;
+    Tensor grad_x = of_sum, grad_scale, grad_shift;  // as it is where only the sum was used
+    if (!of_sum.defined() && !of_norm.defined()) return variable_list(6);
+    if (of_norm.defined()) {
+      grad_x = at::empty_like(sum);
+      grad_scale = at::empty_like(scale);
+      grad_shift = at::empty_like(scale);
+      const cpu::NormModulateBackward p{.x = elements<float>(sum),
+                                        .scale = elements<float>(scale),
+                                        .inverse = elements<float>(saved[4]),
+                                        .grad_x = elements<float>(grad_x),
+                                        .grad_scale = elements<float>(grad_scale),
+                                        .grad_shift = elements<float>(grad_shift),
+                                        .width = width,
+                                        .tokens = tokens};
+      const float* direct = of_sum.defined() ? elements<float>(of_sum) : nullptr;
+      with_elements(of_norm, [&](auto* grad) {
+        for_each_frame(frames, frame_size, [&](int64_t frame) {
+          cpu::norm_modulate_backward(p, grad, frame, frame + 1);
+          if (direct != nullptr)
+            cpu::add(direct, p.grad_x, frame * frame_size, (frame + 1) * frame_size);
+        });
+      });
+    }
+    const Tensor grad_gate = at::empty_like(gate), grad_branch = at::empty_like(branch);
+    const cpu::GateAddBackward p{.grad = elements<float>(grad_x),
+                                 .gate = elements<float>(gate),
+                                 .grad_gate = elements<float>(grad_gate),
+                                 .width = width,
+                                 .tokens = tokens};
+    with_elements(grad_branch, [&](auto* out) {
+      using T = std::remove_pointer_t<decltype(out)>;
+      for_each_frame(frames, frame_size, [&](int64_t frame) {
+        cpu::gate_add_backward(p, elements<T>(branch), out, frame, frame + 1);
+      });
+    });
+    return {grad_x, grad_gate, grad_branch, grad_scale, grad_shift, Tensor()};
   }
 };
 
@@ -245,13 +342,26 @@ Tensor norm_modulate(const Tensor& x, const Tensor& scale, const Tensor& shift,
 }
 
 Tensor gate_add(const Tensor& x, const Tensor& gate, const Tensor& branch) {
-  if (x.scalar_type() == at::kFloat && fusable(x, {gate}) && fusable(branch) &&
-      branch.sizes() == x.sizes() && branch.device() == x.device())
-    return GateAdd::apply(x, gate, branch);
+  if (fusable(x, {gate}) && joins(branch, x)) return GateAdd::apply(x, gate, branch);
   if constexpr (cuda::kBuilt) {
     if (const auto y = cuda::checked::gate_add(x, gate, branch)) return *y;
   }
   return formula::gate_add(x, gate, branch);
+}
+
+GatedSum gate_add_norm(const Tensor& x, const Tensor& gate, const Tensor& branch,
+                       const Modulation& modulation, at::ScalarType dtype) {
+  const auto& [scale, shift] = modulation;
+  if (fusable(x, {gate, scale, shift}) && joins(branch, x) && cuda::element_of(dtype)) {
+    const variable_list both =
+        GateAddNorm::apply(x, gate, branch, scale, shift, static_cast<int64_t>(dtype));
+    return {both[0], both[1]};
+  }
+  if constexpr (cuda::kBuilt) {
+    if (auto both = cuda::checked::gate_add_norm(x, gate, branch, modulation, dtype)) return *both;
+  }
+  const Tensor sum = gate_add(x, gate, branch);
+  return {sum, norm_modulate(sum, scale, shift, dtype)};
 }
 
 Tensor swiglu(const Tensor& ab) {

@@ -310,6 +310,10 @@ PRAXINO_CLONES void gate_add_backward(const GateAddBackward& p, const Bf16* bran
                                       int64_t b, int64_t e) {
   gate_add_backward_body(p, branch, out, b, e);
 }
+PRAXINO_CLONES void add(const float* x, float* to, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) to[i] += x[i];
+}
+
 PRAXINO_CLONES void swiglu(const float* ab, float* y, int64_t half, int64_t b, int64_t e) {
   swiglu_body(ab, y, half, b, e);
 }

@@ -58,6 +58,9 @@ void gate_add_backward(const GateAddBackward& p, const float* branch, float* gra
 void gate_add_backward(const GateAddBackward& p, const Bf16* branch, Bf16* grad_branch,
                        int64_t begin_frame, int64_t end_frame);
 
+/// to += x
+void add(const float* x, float* to, int64_t begin, int64_t end);
+
 /// Rows of 2F in, rows of F out.
 void swiglu(const float* ab, float* y, int64_t half, int64_t begin_row, int64_t end_row);
 void swiglu(const Bf16* ab, Bf16* y, int64_t half, int64_t begin_row, int64_t end_row);

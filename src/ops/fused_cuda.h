@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "praxino/ops/cross_entropy.h"
+#include "praxino/ops/norm.h"
 
 namespace praxino::ops::cuda {
 
@@ -22,6 +23,9 @@ std::optional<at::Tensor> norm_modulate(const at::Tensor& x, const at::Tensor& s
                                         const at::Tensor& shift, at::ScalarType dtype);
 std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
                                    const at::Tensor& branch);
+std::optional<GatedSum> gate_add_norm(const at::Tensor& x, const at::Tensor& gate,
+                                      const at::Tensor& branch, const Modulation& modulation,
+                                      at::ScalarType dtype);
 std::optional<at::Tensor> swiglu(const at::Tensor& ab);
 std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
                                       const at::Tensor& cos, const at::Tensor& sin);
@@ -37,6 +41,9 @@ std::optional<at::Tensor> norm_modulate(const at::Tensor& x, const at::Tensor& s
                                         const at::Tensor& shift, at::ScalarType dtype);
 std::optional<at::Tensor> gate_add(const at::Tensor& x, const at::Tensor& gate,
                                    const at::Tensor& branch);
+std::optional<GatedSum> gate_add_norm(const at::Tensor& x, const at::Tensor& gate,
+                                      const at::Tensor& branch, const Modulation& modulation,
+                                      at::ScalarType dtype);
 std::optional<at::Tensor> swiglu(const at::Tensor& ab);
 std::optional<at::Tensor> norm_rotate(const at::Tensor& x, const at::Tensor& gain,
                                       const at::Tensor& cos, const at::Tensor& sin);

@@ -18,6 +18,7 @@ namespace praxino::ops::cuda {
   ROW(time_attention_step, time_attention_step, kAttention, kPortable, kBoth)                 \
   ROW(norm_modulate, norm_modulate, kNorm, kPortable, kBoth)                                  \
   ROW(gate_add, gate_add, kNorm, kPortable, kBoth)                                            \
+  ROW(gate_add_norm, gate_add_norm, kNorm, kPortable, kBoth)                                  \
   ROW(norm_rotate, norm_rotate, kNorm, kPortable, kBoth)                                      \
   ROW(rotate, rotate, kNorm, kPortable, kBoth)                                                \
   ROW(swiglu, swiglu, kMlp, kPortable, kBoth)                                                 \

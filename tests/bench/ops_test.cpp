@@ -185,7 +185,7 @@ TEST(OpsOptions, ChooseCases) {
   EXPECT_THAT(
       testing::error_text([&] { measure_ops(options); }),
       HasSubstr("no case has 'no_such_case' in its name; there are time_attention_normed_64"));
-  options.only = "gate_add";
+  options.only = "norm_modulate";
   options.ours_alone = true;
   const OpsReport report = measure_ops(options);
   EXPECT_EQ(report.cases.size(), 2U);

@@ -17,11 +17,12 @@ TEST(BenchOps, PrintsATableAndWritesJson) {
   const testing::TemporaryFolder folder;
   const std::string file = (folder / "ops.json").string();
   const auto result = run_command(
-      "praxino bench ops --small --device cpu --type fp32 --repetitions 3 --only gate_add --json "
+      "praxino bench ops --small --device cpu --type fp32 --repetitions 3 --only norm_modulate "
+      "--json "
       "'" +
       file + "'");
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("gate_add_1024"));
+  EXPECT_THAT(result.out, HasSubstr("norm_modulate_1024"));
   EXPECT_THAT(result.out, HasSubstr("praxino: loops"));
   EXPECT_THAT(result.out, HasSubstr("matrix product"));
   std::ifstream stream(file);

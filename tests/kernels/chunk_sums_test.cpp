@@ -54,9 +54,9 @@ Doubles want_of(const Case& one) {
 
 // From two chunks to more than a group of groups; widths around a warp.
 TEST(ChunkSumsKernels, EqualTheSumsInDouble) {
-  for (const Case& one : {Case{{3, 17, 1}, 2}, Case{{2, 40, 33}, 1}, Case{{1, 64 * 16, 31}, 2},
+  for (const Case& one : {Case{{3, 17, 1}, 2}, Case{{2, 40, 33}, 3}, Case{{1, 64 * 16, 31}, 2},
                           Case{{1, 64 * 16 + 1, 32}, 2}, Case{{2, 131 * 16 + 5, 72}, 1},
-                          Case{{1, 1000 * 16, 72}, 1}, Case{{1, 4200 * 64, 8}, 1}}) {
+                          Case{{1, 1000 * 16, 72}, 3}, Case{{1, 4200 * 64, 8}, 1}}) {
     const Doubles want = want_of(one);
     EXPECT_LE(distance(added(one, 1), want), testing::kFloatTolerance * testing::largest(want))
         << one.shape.tokens;
@@ -73,7 +73,7 @@ TEST(ChunkSumsKernels, DoNothingWhereAChunkIsAFrame) {
   CudaOnCpu cuda;
   EXPECT_TRUE(launch_add_chunks({.sums = 1, .shape = {5, 16, 8}}, nullptr).ok());
   EXPECT_TRUE(launch_add_chunks({.sums = 1, .shape = {0, 100, 8}}, nullptr).ok());
-  EXPECT_EQ(launch_add_chunks({.sums = 3, .shape = {1, 100, 8}}, nullptr).code, kRefused.code);
+  EXPECT_EQ(launch_add_chunks({.sums = 4, .shape = {1, 100, 8}}, nullptr).code, kRefused.code);
   EXPECT_EQ(cuda.launches(), 0);
 }
 

@@ -55,6 +55,14 @@ LIMITS = [
     (r"gate_add_backward_kernel<.*, 1>", 136, 10, 0),
     (r"gate_add_backward_kernel<.*, 2>", 160, 12, 0),
     (r"gate_add_backward_kernel<.*, 4>", 184, 16, 0),
+    (r"gate_add_norm_any_kernel", 48, 0, 0),
+    (r"gate_add_norm_kernel<.*, 1, (true|false)>", 96, 10, 4),  # five blocks
+    (r"gate_add_norm_kernel<.*, 2, (true|false)>", 128, 16, 4),  # four blocks
+    (r"gate_add_norm_kernel<.*, 4, true>", 232, 32, 8),
+    (r"gate_add_norm_backward_any_kernel", 80, 0, 0),
+    (r"gate_add_norm_backward_kernel<.*, 1, (true|false)>", 168, 12, 4),  # three blocks
+    (r"gate_add_norm_backward_kernel<.*, 2, (true|false)>", 232, 16, 4),
+    (r"gate_add_norm_backward_kernel<.*, 4, true>", 255, 40, 32),
     (r"norm_modulate_any_kernel", 48, 0, 0),
     (r"norm_modulate_kernel<.*, [12], (true|false)>", 128, 12, 0),  # four blocks
     (r"norm_modulate_kernel<.*, 4, true>", 168, 24, 0),

@@ -4,6 +4,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 
 #include "ops/on_gpu.h"
 #include "praxino/ops/norm.h"
@@ -58,6 +59,31 @@ TEST_P(FusedCuda, GateAddEqualsItsFormula) {
           return formula::gate_add(gpu(in[0]), gpu(in[1]), gpu(in[2]).to(GetParam())).cpu();
         },
         {tokens(shape, 1), frames(shape, 2), tokens(shape, 3)});
+  }
+}
+
+// Both results, and each alone.
+TEST_P(FusedCuda, GateAddNormEqualsItsFormula) {
+  const auto on_gpu = [&](const Inputs& in, auto op) -> GatedSum {
+    return op(gpu(in[0]), gpu(in[1]), gpu(in[2]).to(GetParam()), Modulation{gpu(in[3]), gpu(in[4])},
+              GetParam());
+  };
+  for (const auto& take : {+[](const GatedSum& both) {
+                             return at::cat({both.sum, both.norm.to(at::kFloat)});
+                           },
+                           +[](const GatedSum& both) { return both.sum; },
+                           +[](const GatedSum& both) { return both.norm; }}) {
+    for (const Shape& shape : shapes()) {
+      expect_equal(
+          [&](const Inputs& in) {
+            return take(on_gpu(in,
+                               [](const auto&... a) { return cuda::gate_add_norm(a...).value(); }))
+                .cpu();
+          },
+          [&](const Inputs& in) { return take(on_gpu(in, formula::gate_add_norm)).cpu(); },
+          {tokens(shape, 1), frames(shape, 2), tokens(shape, 3), frames(shape, 4),
+           frames(shape, 5)});
+    }
   }
 }
 
@@ -140,6 +166,8 @@ TEST_P(FusedCuda, AreTakenByThePublicFunctions) {
   const at::Tensor x = gpu(normal({1, 2, 8, 64})), frame = gpu(normal({1, 2, 64}));
   EXPECT_TRUE(cuda::checked::norm_modulate(x, frame, frame, GetParam()).has_value());
   EXPECT_TRUE(cuda::checked::gate_add(x, frame, x.to(GetParam())).has_value());
+  EXPECT_TRUE(cuda::checked::gate_add_norm(x, frame, x.to(GetParam()), {frame, frame}, GetParam())
+                  .has_value());
   const at::Tensor table = gpu(normal({2, 32}));
   EXPECT_TRUE(cuda::checked::norm_rotate(x.to(GetParam()), frame[0][0], table, table).has_value());
 }
@@ -157,6 +185,10 @@ TEST_P(FusedCuda, ServeOnlyWhatTheyKnow) {
   EXPECT_FALSE(cuda::norm_modulate(x, frame, frame.cpu(), GetParam()).has_value());
   EXPECT_FALSE(cuda::gate_add(x, one, x.to(GetParam())).has_value());
   EXPECT_FALSE(cuda::gate_add(x, frame, x.narrow(2, 0, 1).to(GetParam())).has_value());
+  EXPECT_FALSE(
+      cuda::gate_add_norm(x, frame, x.to(GetParam()), {frame, one}, GetParam()).has_value());
+  EXPECT_FALSE(
+      cuda::gate_add_norm(x, frame, x.to(at::kHalf), {frame, frame}, GetParam()).has_value());
   const at::Tensor table = gpu(normal({3, 8})), gain = gpu(normal({16}));
   EXPECT_FALSE(cuda::norm_rotate(x.to(GetParam()), gain, table.narrow(0, 0, 2), table).has_value());
   EXPECT_FALSE(cuda::norm_rotate(x.to(GetParam()), gain[0], table, table).has_value());

@@ -1,3 +1,4 @@
+#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones_like.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -68,6 +69,41 @@ TEST_P(FusedOps, GateAddEqualsItsFormula) {
                tolerance(dtype()));
 }
 
+at::Tensor joined(const GatedSum& both) { return at::cat({both.sum, both.norm.to(at::kFloat)}); }
+
+// Of both results, and of each where the other one is not used.
+TEST_P(FusedOps, GateAddNormEqualsItsFormula) {
+  const std::vector<at::Tensor> inputs = {tokens(1), frames(2), tokens(3), frames(4), frames(5)};
+  for (const auto& take : {+[](const GatedSum& both) { return joined(both); },
+                           +[](const GatedSum& both) { return both.sum; },
+                           +[](const GatedSum& both) { return both.norm; }}) {
+    const auto run = [&](auto op) {
+      return [&, op](const auto& in) {
+        return take(op(in[0], in[1], in[2].to(dtype()), {in[3], in[4]}, dtype()));
+      };
+    };
+    expect_equal(run(gate_add_norm), run(formula::gate_add_norm), inputs, tolerance(dtype()));
+  }
+}
+
+// What a run on a CPU computes does not change with the fusion.
+TEST_P(FusedOps, GateAddNormHasTheBitsOfTheTwoOperations) {
+  const std::vector<at::Tensor> inputs = {tokens(1), frames(2), tokens(3), frames(4), frames(5)};
+  const auto fused = [&](const std::vector<at::Tensor>& in) {
+    return joined(gate_add_norm(in[0], in[1], in[2].to(dtype()), {in[3], in[4]}, dtype()));
+  };
+  const auto two = [&](const std::vector<at::Tensor>& in) {
+    const at::Tensor sum = gate_add(in[0], in[1], in[2].to(dtype()));
+    return joined({sum, norm_modulate(sum, in[3], in[4], dtype())});
+  };
+  const at::Tensor want = two(inputs), weight = normal(want.sizes(), 99);
+  EXPECT_TRUE(testing::same_bits(fused(inputs), want));
+  const auto got_gradients = gradients(fused, inputs, weight);
+  const auto want_gradients = gradients(two, inputs, weight);
+  for (size_t i = 0; i < inputs.size(); ++i)
+    EXPECT_TRUE(testing::same_bits(got_gradients[i], want_gradients[i])) << "input " << i;
+}
+
 TEST_P(FusedOps, SwiGluEqualsItsFormula) {
   const auto run = [&](auto op) {
     return [&, op](const auto& in) { return op(in[0].to(dtype())); };
@@ -99,6 +135,28 @@ TEST(FusedOps, KeepNotANumber) {
   EXPECT_TRUE(swiglu(ab.to(at::kBFloat16)).isnan().all().item<bool>());
 }
 
+// A result that nobody used hands no gradient down: what went into it alone has none.
+TEST(FusedOps, GateAddNormGivesNoGradientForAResultThatWasNotUsed) {
+  const auto leaf = [](at::IntArrayRef sizes, uint64_t seed) {
+    return normal(sizes, seed).requires_grad_(true);
+  };
+  const at::Tensor x = leaf({1, 2, 3, 8}, 1), gate = leaf({1, 2, 8}, 2),
+                   branch = leaf({1, 2, 3, 8}, 3), scale = leaf({1, 2, 8}, 4),
+                   shift = leaf({1, 2, 8}, 5);
+  gate_add_norm(x, gate, branch, {scale, shift}, at::kFloat).sum.sum().backward();
+  EXPECT_TRUE(testing::same_bits(x.grad(), at::full({1, 2, 3, 8}, 1.0F)));
+  EXPECT_TRUE(gate.grad().defined() && branch.grad().defined());
+  EXPECT_FALSE(scale.grad().defined() || shift.grad().defined());
+}
+
+TEST(FusedOps, TakeAnEmptyBatch) {
+  const at::Tensor x = normal({0, 2, 3, 8}).requires_grad_(true), frame = normal({0, 2, 8});
+  const GatedSum both = gate_add_norm(x, frame, x, {frame, frame}, at::kFloat);
+  EXPECT_EQ(both.norm.sizes(), x.sizes());
+  (both.sum.sum() + both.norm.sum()).backward();
+  EXPECT_EQ(x.grad().sizes(), x.sizes());
+}
+
 TEST(FusedOps, SwiGluHoldsAtTheEndsOfTheRange) {
   const at::Tensor ab = normal({64, 32}, 3).sign() * 1e4;
   EXPECT_LT(relative_error(swiglu(ab), formula::swiglu(ab)), kFloatTolerance);
@@ -110,6 +168,9 @@ TEST(FusedOps, TakeInputsThatAreNotContiguous) {
                    s = normal({3, 2, 8}, 2).transpose(0, 1);
   EXPECT_LT(relative_error(norm_modulate(x, s, s, at::kFloat),
                            formula::norm_modulate(x, s, s, at::kFloat)),
+            kFloatTolerance);
+  EXPECT_LT(relative_error(joined(gate_add_norm(x, s, x, {s, s}, at::kFloat)),
+                           joined(formula::gate_add_norm(x, s, x, {s, s}, at::kFloat))),
             kFloatTolerance);
 }
 
@@ -131,6 +192,13 @@ TEST(FusedOps, TakeOperandsThatAreBroadcastOrOfAnotherType) {
     expect_equal([](const auto& in) { return gate_add(in[0], in[1], in[2]); },
                  [](const auto& in) { return formula::gate_add(in[0], in[1], in[2]); },
                  {x, gate, branch}, kFloatTolerance);
+    const auto norm_by = [&](const auto& op) {
+      return [&, op](const auto& in) {
+        return joined(op(in[0], in[1], in[2], {in[3], in[4]}, at::kFloat));
+      };
+    };
+    expect_equal(norm_by(gate_add_norm), norm_by(formula::gate_add_norm),
+                 {x, gate, branch, one, frames}, kFloatTolerance);
   }
 }
 
@@ -193,6 +261,8 @@ TEST(FusedOps, RefuseTheGradientOfAGradient) {
   };
   EXPECT_THROW(second(norm_modulate(x, frames, frames, at::kFloat)), c10::Error);
   EXPECT_THROW(second(gate_add(x, frames, x)), c10::Error);
+  const Modulation modulation{frames, frames};
+  EXPECT_THROW(second(gate_add_norm(x, frames, x, modulation, at::kFloat).sum), c10::Error);
   EXPECT_THROW(second(swiglu(x)), c10::Error);
   EXPECT_THROW(second(norm_rotate(x, gain, angles, angles)), c10::Error);
   EXPECT_TRUE(second(formula::swiglu(x))[0].requires_grad());

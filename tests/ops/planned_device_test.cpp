@@ -49,6 +49,9 @@ TEST_P(PlannedOps, RowOperationsGiveShapes) {
                    b = shape_only({2, 3, 16}), branch = shape_only({2, 3, 5, 16});
   expect_shapes(norm_modulate(x, a, b, at::kFloat), x.sizes(), {x, a, b});
   expect_shapes(gate_add(x, a, branch), x.sizes(), {x, a, branch});
+  const GatedSum both = gate_add_norm(x, a, branch, {b, b}, at::kBFloat16);
+  EXPECT_EQ(both.norm.scalar_type(), at::kBFloat16);
+  expect_shapes(both.norm + both.sum, x.sizes(), {x, a, branch, b});
   expect_shapes(swiglu(x), {2, 3, 5, 8}, {x});
   const at::Tensor gain = shape_only({16});
   const at::Tensor table = shape_only({3, 8}).detach();

@@ -20,6 +20,26 @@ at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& scale, const at:
 /// result float32.
 at::Tensor gate_add(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& branch);
 
+/// A norm's scale and shift by frame.
+struct Modulation {
+  at::Tensor scale;  // B T D float32
+  at::Tensor shift;
+};
+
+/// The residual stream behind a branch, and what the next branch sees of it.
+struct GatedSum {
+  at::Tensor sum;   // float32
+  at::Tensor norm;  // of the type that was asked for
+};
+
+/// gate_add, then norm_modulate of its result: sum = x + gate * branch, norm = sum / rms(sum) *
+/// (1 + scale) + shift of type `dtype`. Arguments as there. One pass over memory forward and one
+/// backward, which takes the gradients of both results; one that did not come in costs nothing.
+/// The GPU has a kernel for branch and norm of one type, float32 or bfloat16; others take the two
+/// operations.
+GatedSum gate_add_norm(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& branch,
+                       const Modulation& modulation, at::ScalarType dtype);
+
 /// silu(a) * b for ab = [a | b] along the last dim: ... 2F -> ... F, same dtype (Shazeer 2020,
 /// arXiv 2002.05202).
 at::Tensor swiglu(const at::Tensor& ab);
@@ -34,6 +54,8 @@ namespace formula {
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift,
                          at::ScalarType dtype);
 at::Tensor gate_add(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& branch);
+GatedSum gate_add_norm(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& branch,
+                       const Modulation& modulation, at::ScalarType dtype);
 at::Tensor swiglu(const at::Tensor& ab);
 at::Tensor norm_rotate(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& cos,
                        const at::Tensor& sin);
