@@ -1,6 +1,9 @@
 #include "praxino/checkpoint/stored_tensors.h"
 
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
+
+#include <utility>
 
 #include "checkpoint/manifest.h"
 #include "checkpoint/shard_file.h"
@@ -12,7 +15,9 @@ namespace praxino {
 std::optional<StoredTensors> StoredTensors::open(const std::filesystem::path& directory,
                                                  const std::string& name) {
   std::optional<StoredTensors> stored;
+  std::string listed;
   for (const ManifestEntry& entry : read_manifest(directory).files) {
+    listed += fmt::format("{} {} {}\n", entry.name, entry.file.size, entry.file.hash.hex());
     const std::optional<ShardFile> shard = parse_shard_file(entry.name);
     if (!shard || shard->name != name) continue;
     if (!stored) {
@@ -29,6 +34,7 @@ std::optional<StoredTensors> StoredTensors::open(const std::filesystem::path& di
       }
     }
   }
+  if (stored) stored->manifest_ = std::move(listed);
   return stored;
 }
 

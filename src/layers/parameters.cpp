@@ -78,7 +78,7 @@ ParameterScope ParameterScope::child(std::string_view name) const {
 at::Tensor ParameterScope::add(Parameter parameter, at::IntArrayRef shape) const {
   std::vector<int64_t> sizes = shape.vec();
   if (const std::optional<Slice>& slice = parameter.slice) {
-    sizes[static_cast<size_t>(slice->dim)] = slice->length(slice->rank);
+    sizes[sizes.size() - 2 + static_cast<size_t>(slice->dim)] = slice->length(slice->rank);
   }
   parameter.name = prefix_ + parameter.name;
   parameter.value = at::full({1}, std::numeric_limits<double>::quiet_NaN(),

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -24,11 +25,17 @@ CheckWatch::~CheckWatch() {
 }
 
 void CheckWatch::watch(const CheckLimits& limits) {
-  const auto begin = std::chrono::steady_clock::now();
+  // In slices, so that the time in which the whole process was stopped does not count.
+  constexpr double kSlice = 0.5;
   std::unique_lock lock(mutex_);
+  double waited = 0;
   const auto ends_by = [&](double seconds) {
-    return changed_.wait_until(lock, begin + std::chrono::duration<double>(seconds),
-                               [this] { return done_; });
+    while (!done_ && waited < seconds) {
+      const double slice = std::min(kSlice, seconds - waited);
+      changed_.wait_for(lock, std::chrono::duration<double>(slice), [this] { return done_; });
+      waited += slice;
+    }
+    return done_;
   };
   if (ends_by(limits.slow)) return;
   log::warning(
@@ -36,10 +43,12 @@ void CheckWatch::watch(const CheckLimits& limits) {
       "or it hangs",
       what_, limits.slow);
   if (ends_by(limits.end)) return;
-  log::error(
-      "{} has not come back from its check for {:g} s: it hangs, or the device does; start again "
-      "with kernels.{}=off, which takes LibTorch's operations instead, and see `praxino doctor`",
-      what_, limits.end, family_);
+  log::write(  // whatever the level: these are its last words
+      log::Level::kError,
+      fmt::format(
+          "{} has not come back from its check for {:g} s: it hangs, or the device does; start "
+          "again with kernels.{}=off, which takes LibTorch's operations instead",
+          what_, limits.end, family_));
   _exit(1);  // the thread that waits cannot be woken
 }
 

@@ -75,7 +75,8 @@ SelfCheck check_of_gate_add_norm(at::TensorOptions o) {
       .cases = {},
       .tolerance = tolerance_of(type)};
   const at::TensorOptions f = in_float(o);
-  for (const int64_t d : kCheckedWidths)
+  // And a width of each other form of the kernel.
+  for (const int64_t d : {kCheckedWidths[0], kCheckedWidths[1], int64_t{520}, int64_t{2056}})
     check.cases.push_back({wave({2, 3, 37, d}, 0, f), wave({2, 3, d}, 1, f),
                            wave({2, 3, 37, d}, 2, o), wave({2, 3, d}, 3, f),
                            wave({2, 3, d}, 4, f)});

@@ -165,9 +165,9 @@ void cuda::tell_refusal(Kernel kernel, const at::Tensor& on, at::ScalarType type
   if (told[place].exchange(true)) return;
   const Row& row = kRows[number];
   log::warning(
-      "no kernel of {} takes {} of {} (strides {}) on {}: LibTorch's operations serve instead, "
-      "which "
-      "is slower; docs/kernels.md says which shapes the kernels take",
+      "no kernel of {} takes these operands, the first of them {} of {} (strides {}) on {}: "
+      "LibTorch's operations serve instead, which is slower; docs/kernels.md says what kernels "
+      "take",
       row.op, c10::toString(type), fmt::join(on.sizes(), " x "), fmt::join(on.strides(), ", "),
       on.device().str());
 }

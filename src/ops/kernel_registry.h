@@ -31,8 +31,8 @@ bool usable(Kernel kernel, const at::Tensor& on, at::ScalarType type);
 void tell_refusal(Kernel kernel, const at::Tensor& on, at::ScalarType type);
 
 /// What checked::op() gives: `result`, and where it is nothing a warning, once for each kernel and
-/// element type, that the kernel does not take these shapes or strides of `on`, and that the
-/// formula serves.
+/// element type, that the kernel does not take these operands, `on` the first of them, and that
+/// the formula serves.
 template <class Result>
 std::optional<Result> taken_or_told(Kernel kernel, const at::Tensor& on, at::ScalarType type,
                                     std::optional<Result> result) {

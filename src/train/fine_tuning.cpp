@@ -12,7 +12,8 @@ namespace {
 
 /// Of the same shape, but for the number of rows.
 bool fits(const std::vector<int64_t>* stored, const std::vector<int64_t>& wanted) {
-  return stored != nullptr && !stored->empty() && stored->size() == wanted.size() &&
+  if (stored == nullptr || *stored == wanted) return stored != nullptr;
+  return !stored->empty() && stored->size() == wanted.size() &&
          std::equal(stored->begin() + 1, stored->end(), wanted.begin() + 1);
 }
 
@@ -24,6 +25,10 @@ std::vector<Share> rows_of(const Parameter& parameter) {
 }
 
 void copy_common_rows(const at::Tensor& stored, const Parameter& parameter) {
+  if (stored.dim() == 0) {
+    parameter.value.copy_(stored);
+    return;
+  }
   const bool columns = parameter.slice && parameter.slice->dim == 1;
   const at::Tensor from = columns ? parameter.slice->part_of(stored) : stored;
   int64_t to = 0;
@@ -53,7 +58,7 @@ void tell_fit(const StoredWorld& source, const World& world) {
   for (const Parameter& parameter : all) {
     const std::vector<int64_t>* const stored = source.weights.sizes(parameter.name);
     const std::vector<int64_t> wanted = parameter.whole_sizes();
-    if (!fits(stored, wanted) || stored->front() < wanted.front())
+    if (!fits(stored, wanted) || (!wanted.empty() && stored->front() < wanted.front()))
       missing.push_back(parameter.name);
   }
   if (missing.size() == all.size()) {

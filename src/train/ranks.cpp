@@ -34,6 +34,9 @@ std::string outcome_of(const std::function<void()>& work) {
            std::string(error.what());
   } catch (const Stopped& stopped) {
     return fmt::format("{}{}", Outcome::kStopped, stopped.exit_code());
+  } catch (const std::exception& error) {  // no memory, say: the others wait for a word
+    const std::string text = error.what();
+    return Outcome::kFailed + text.substr(0, text.find('\n'));
   }
 }
 

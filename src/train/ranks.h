@@ -44,10 +44,11 @@ class Ranks {
   /// Throws praxino::Error on every rank, with a line of both texts that differs, where a rank's
   /// text is not that of rank 0.
   void require_equal(const std::string& what, const std::string& text) const;
-  /// Runs `work` on rank 0 while the others wait; what it throws (Error, Stopped) is thrown on all.
+  /// Runs `work` on rank 0 while the others wait; what it throws is thrown on all, all but
+  /// Stopped as Error.
   void on_first(const std::function<void()>& work) const;
-  /// Runs `work` on every rank; what it throws on one of them (Error, Stopped) is thrown on all, an
-  /// Error with the rank's number before it.
+  /// Runs `work` on every rank; what it throws on one of them is thrown on all: Stopped as it is,
+  /// all else as Error with the rank's number before it.
   void on_all(const std::function<void()>& work) const;
   /// Rank 0's number, or text, on all ranks.
   int64_t agree(int64_t number) const;

@@ -43,7 +43,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   world.dataset = dataset->config();
   start_clock.mark("model");
   ranks.on_first([&] { check_evaluation(options.fresh); });
-  // Before the run directory is touched, so that a wrong --from changes nothing.
+  // Before the run directory is touched: what names and sizes show to be wrong changes nothing.
   std::optional<StoredTensors> source = find_source(options);
   ranks.on_first([&] { open_directory(options.fresh); });
   if (!store) open_store();
@@ -56,8 +56,10 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   if (ranks.several())
     sharded = std::make_unique<ShardedModel>(*world.model, config.parallel, ranks);
   const Parameters& own = sharded ? sharded->own() : world.model->parameters();
-  if (!drawn && !resumes) world.model->draw_weights(own);
-  if (source) ranks.on_all([&] { adopt_weights(*source, own); });
+  ranks.on_all([&] {
+    if (!drawn && !resumes) world.model->draw_weights(own);
+    if (source) adopt_weights(*source, own);
+  });
   source.reset();
   ema = std::make_unique<Ema>(config.optim.ema, own);
   optimizer = make_optimizer(config.optim, own,
@@ -119,7 +121,10 @@ std::optional<StoredTensors> Trainer::State::find_source(const TrainOptions& opt
   });
   checkpoint = ranks.agree(checkpoint);
   std::optional<StoredTensors> source;
-  if (!checkpoint.empty()) ranks.on_all([&] { source.emplace(stored_weights(checkpoint)); });
+  if (checkpoint.empty()) return source;
+  ranks.on_all([&] { source.emplace(stored_weights(checkpoint)); });
+  // Ranks on other machines may see another folder under this name.
+  ranks.require_equal("checkpoint " + checkpoint, source->manifest());
   return source;
 }
 

@@ -36,6 +36,16 @@ TEST(StoredTensors, AreKnownBySizeAndReadByNameHoweverManyWroteThem) {
   }
 }
 
+TEST(StoredTensors, OfEqualCheckpointsHaveEqualManifests) {
+  const auto manifest = [](int64_t step) {
+    const testing::TemporaryFolder folder;
+    testing::save_as_ranks(folder.path(), 2, step);
+    return StoredTensors::open(checkpoint_directory(folder.path(), step), "model")->manifest();
+  };
+  EXPECT_EQ(manifest(3), manifest(3));
+  EXPECT_NE(manifest(3), manifest(4)) << "the same names and sizes";
+}
+
 TEST(StoredTensors, NameTheFileThatIsMissing) {
   const testing::TemporaryFolder folder;
   testing::save_as_ranks(folder.path(), 2, 3);

@@ -79,6 +79,12 @@ TEST(Ranks, ThrowEverywhereWhatAnyOneThrew) {
     };
     EXPECT_EQ(error_text([&] { fail_on(1); }), "rank 1: no file here");
     EXPECT_EQ(error_text([&] { fail_on(2); }), "rank 2: no file here");
+    const auto out_of_memory_on_one = [&] {
+      ranks.on_all([&] {
+        if (ranks.data_rank() == 1) throw std::runtime_error("no memory\nbacktrace");
+      });
+    };
+    EXPECT_EQ(error_text(out_of_memory_on_one), "rank 1: no memory");
     EXPECT_EQ(ranks.agree(std::to_string(ranks.data_rank())), "0");
   });
   EXPECT_EQ(error_text([] { Ranks(nullptr).on_all([] { fail("alone"); }); }), "alone");

@@ -17,7 +17,8 @@
 
 namespace praxino {
 
-/// Keeps the files open, which may be deleted meanwhile. Thread-safe for reading.
+/// Keeps the files open, which may be deleted meanwhile (not so where another machine deletes them
+/// from a shared folder). Thread-safe for reading.
 class StoredTensors {
  public:
   /// What TrainState::files calls `name`, from a directory that was verified already; nothing where
@@ -31,6 +32,8 @@ class StoredTensors {
   at::Tensor read(std::string_view tensor) const;
   const std::filesystem::path& directory() const { return directory_; }
   const std::string& name() const { return name_; }  // that they are held under
+  /// A line for each of the checkpoint's files, with size and hash: equal for equal checkpoints.
+  const std::string& manifest() const { return manifest_; }
 
  private:
   struct Place {
@@ -38,7 +41,7 @@ class StoredTensors {
     const RawTensor* tensor = nullptr;
   };
   std::filesystem::path directory_;
-  std::string name_;
+  std::string name_, manifest_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Place, std::less<>> places_;
 };

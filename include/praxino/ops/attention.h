@@ -30,8 +30,8 @@ at::Tensor space_attention(const at::Tensor& q, const at::Tensor& k, const at::T
 at::Tensor time_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const FrameWindow& window);
 
-/// Every token sees all tokens of its own and earlier frames. c10::Error where k and v have other
-/// frames or tokens than q.
+/// Every token sees all tokens of its own and earlier frames. c10::Error where k and v have
+/// another batch, other frames or other tokens than q, or v another head width.
 at::Tensor frame_causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                   const FrameWindow& window);
 

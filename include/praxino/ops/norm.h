@@ -1,10 +1,10 @@
 #pragma once
 // The bandwidth-bound operations between matrix products, each fused into one pass over memory
-// forward and one backward on the CPU, and written as ATen formulas (namespace formula: the
-// specification and the oracle of tests) elsewhere. Pure functions, thread-safe, differentiable
-// once: where a gradient of the gradient is asked for (create_graph), the fused ones are a
-// c10::Error, and the formulas have it. Results do not depend on the number of threads, except for
-// the gradients of gains (sums over rows).
+// forward and one backward, on the CPU and by kernels on a GPU, and written as ATen formulas
+// (namespace formula: the specification and the oracle of tests), which serve elsewhere. Pure
+// functions, thread-safe, differentiable once: where a gradient of the gradient is asked for
+// (create_graph), the fused ones are a c10::Error, and the formulas have it. Results do not depend
+// on the number of threads, except for the gradients of gains (sums over rows).
 
 #include <ATen/core/Tensor.h>
 
