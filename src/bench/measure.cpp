@@ -13,6 +13,7 @@
 #include "bench/runner.h"
 #include "bench/stopwatch.h"
 #include "praxino/base/error.h"
+#include "praxino/base/first_line.h"
 #include "praxino/base/log.h"
 #include "praxino/bench/ops.h"
 #include "praxino/ops/kernels.h"

@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "bench/runner.h"
+#include "praxino/base/first_line.h"
 #include "praxino/base/log.h"
 
 namespace praxino::bench {

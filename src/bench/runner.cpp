@@ -97,11 +97,6 @@ void compare(std::vector<Runner>& runners) {
 
 }  // namespace
 
-std::string first_line(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
-}
-
 Timed Runner::forward() const {
   Timed timed{.run = [this] {
     const at::NoGradGuard off;

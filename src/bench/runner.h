@@ -9,6 +9,7 @@
 
 #include "bench/cases.h"
 #include "bench/stopwatch.h"
+#include "praxino/base/first_line.h"
 #include "praxino/bench/ops.h"
 
 namespace praxino::bench {
@@ -32,9 +33,6 @@ struct Runner {
 /// One for each side, in their order, each of which has run once; results are compared with
 /// LibTorch's, or else with the first rival's. A side that cannot says why in `out.failed`.
 std::vector<Runner> make_runners(const Case& c, const OpsOptions& options);
-
-/// What an exception says, without the places in the source that LibTorch adds.
-std::string first_line(const std::exception& error);
 
 /// Does the step; where it throws, the runner says what went wrong instead of times. A runner that
 /// has failed before does nothing.

@@ -22,6 +22,7 @@
 #include "cli/commands.h"
 #include "cli/thread_waiting.h"
 #include "praxino/base/error.h"
+#include "praxino/base/first_line.h"
 #include "praxino/base/log.h"
 #include "praxino/base/signals.h"
 #include "praxino/base/version.h"
@@ -134,8 +135,6 @@ int report(std::string_view text, int exit_code) {
   std::fputs(line.c_str(), stderr);
   return exit_code;
 }
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
 }  // namespace praxino

@@ -2,7 +2,6 @@
 // A kernel that hangs keeps the thread that waits for it for ever, and nothing can call it back.
 
 #include <condition_variable>
-#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>

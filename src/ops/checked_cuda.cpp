@@ -24,6 +24,8 @@ at::TensorOptions in_float(const at::TensorOptions& options) { return options.dt
 
 // For each operation with a kernel: widths that 16-byte accesses divide, and others.
 constexpr int64_t kCheckedWidths[] = {64, 34};
+// The same, and one of each other form of the kernel.
+constexpr int64_t kGateAddNormWidths[] = {64, 34, 520, 2056};
 
 }  // namespace
 
@@ -75,8 +77,7 @@ SelfCheck check_of_gate_add_norm(at::TensorOptions o) {
       .cases = {},
       .tolerance = tolerance_of(type)};
   const at::TensorOptions f = in_float(o);
-  // And a width of each other form of the kernel.
-  for (const int64_t d : {kCheckedWidths[0], kCheckedWidths[1], int64_t{520}, int64_t{2056}})
+  for (const int64_t d : kGateAddNormWidths)
     check.cases.push_back({wave({2, 3, 37, d}, 0, f), wave({2, 3, d}, 1, f),
                            wave({2, 3, 37, d}, 2, o), wave({2, 3, d}, 3, f),
                            wave({2, 3, d}, 4, f)});

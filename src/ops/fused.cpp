@@ -81,8 +81,54 @@ void for_each_frame(int64_t frames, int64_t frame_size, Run run) {
   });
 }
 
-Tensor contiguous(const Tensor& gradient) {
-  return gradient.defined() ? gradient.contiguous() : gradient;
+struct NormGradients {
+  Tensor x, scale, shift;
+};
+
+// `direct`, where it is defined: a gradient that reaches x beside its norm.
+NormGradients norm_gradients(const Tensor& x, const Tensor& scale, const Tensor& inverse,
+                             const Tensor& grad, const Tensor& direct = {}) {
+  const NormGradients results{at::empty_like(x), at::empty_like(scale), at::empty_like(scale)};
+  const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
+  const int64_t frame_size = tokens * width;
+  const cpu::NormModulateBackward p{.x = elements<float>(x),
+                                    .scale = elements<float>(scale),
+                                    .inverse = elements<float>(inverse),
+                                    .grad_x = elements<float>(results.x),
+                                    .grad_scale = elements<float>(results.scale),
+                                    .grad_shift = elements<float>(results.shift),
+                                    .width = width,
+                                    .tokens = tokens};
+  const float* more = direct.defined() ? elements<float>(direct) : nullptr;
+  with_elements(grad, [&](auto* g) {
+    for_each_frame(frames, frame_size, [&](int64_t frame) {
+      cpu::norm_modulate_backward(p, g, frame, frame + 1);
+      if (more != nullptr) cpu::add(more, p.grad_x, frame * frame_size, (frame + 1) * frame_size);
+    });
+  });
+  return results;
+}
+
+struct GateGradients {
+  Tensor gate, branch;
+};
+
+GateGradients gate_gradients(const Tensor& gate, const Tensor& branch, const Tensor& grad) {
+  const GateGradients results{at::empty_like(gate), at::empty_like(branch)};
+  const int64_t frames = branch.size(0) * branch.size(1), tokens = branch.size(2),
+                width = branch.size(3);
+  const cpu::GateAddBackward p{.grad = elements<float>(grad),
+                               .gate = elements<float>(gate),
+                               .grad_gate = elements<float>(results.gate),
+                               .width = width,
+                               .tokens = tokens};
+  with_elements(results.branch, [&](auto* out) {
+    using T = std::remove_pointer_t<decltype(out)>;
+    for_each_frame(frames, tokens * width, [&](int64_t frame) {
+      cpu::gate_add_backward(p, elements<T>(branch), out, frame, frame + 1);
+    });
+  });
+  return results;
 }
 
 struct NormModulate : Function<NormModulate> {
@@ -108,24 +154,8 @@ struct NormModulate : Function<NormModulate> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     refuse_double_backward("norm_modulate");
     const variable_list saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &scale = saved[1], &inverse = saved[2];
-    const Tensor grad = grads[0].contiguous();
-    const Tensor grad_x = at::empty_like(x), grad_scale = at::empty_like(scale),
-                 grad_shift = at::empty_like(scale);
-    const int64_t frames = x.size(0) * x.size(1), tokens = x.size(2), width = x.size(3);
-    const cpu::NormModulateBackward p{.x = elements<float>(x),
-                                      .scale = elements<float>(scale),
-                                      .inverse = elements<float>(inverse),
-                                      .grad_x = elements<float>(grad_x),
-                                      .grad_scale = elements<float>(grad_scale),
-                                      .grad_shift = elements<float>(grad_shift),
-                                      .width = width,
-                                      .tokens = tokens};
-    with_elements(grad, [&](auto* g) {
-      at::parallel_for(0, frames, grain(tokens * width),
-                       [&](int64_t b, int64_t e) { cpu::norm_modulate_backward(p, g, b, e); });
-    });
-    return {grad_x, grad_scale, grad_shift, Tensor()};
+    const NormGradients of = norm_gradients(saved[0], saved[1], saved[2], grads[0].contiguous());
+    return {of.x, of.scale, of.shift, Tensor()};
   }
 };
 
@@ -151,23 +181,9 @@ struct GateAdd : Function<GateAdd> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     refuse_double_backward("gate_add");
     const variable_list saved = ctx->get_saved_variables();
-    const Tensor &gate = saved[0], &branch = saved[1];
-    const Tensor grad = grads[0].contiguous(), grad_gate = at::empty_like(gate),
-                 grad_branch = at::empty_like(branch);
-    const int64_t frames = branch.size(0) * branch.size(1), tokens = branch.size(2),
-                  width = branch.size(3);
-    const cpu::GateAddBackward p{.grad = elements<float>(grad),
-                                 .gate = elements<float>(gate),
-                                 .grad_gate = elements<float>(grad_gate),
-                                 .width = width,
-                                 .tokens = tokens};
-    with_elements(grad_branch, [&](auto* out) {
-      using T = std::remove_pointer_t<decltype(out)>;
-      at::parallel_for(0, frames, grain(tokens * width), [&](int64_t b, int64_t e) {
-        cpu::gate_add_backward(p, elements<T>(branch), out, b, e);
-      });
-    });
-    return {grad, grad_gate, grad_branch};
+    const Tensor grad = grads[0].contiguous();
+    const GateGradients of = gate_gradients(saved[0], saved[1], grad);
+    return {grad, of.gate, of.branch};
   }
 };
 
@@ -209,46 +225,12 @@ struct GateAddNorm : Function<GateAddNorm> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     refuse_double_backward("gate_add_norm");
     const variable_list saved = ctx->get_saved_variables();
-    const Tensor &sum = saved[0], &gate = saved[1], &branch = saved[2], &scale = saved[3];
-    const Tensor of_sum = contiguous(grads[0]), of_norm = contiguous(grads[1]);
-    const int64_t frames = sum.size(0) * sum.size(1), tokens = sum.size(2), width = sum.size(3);
-    const int64_t frame_size = tokens * width;
-    Tensor grad_x = of_sum, grad_scale, grad_shift;  // as it is where only the sum was used
+    const Tensor of_sum = dense(grads[0]), of_norm = dense(grads[1]);
     if (!of_sum.defined() && !of_norm.defined()) return variable_list(6);
-    if (of_norm.defined()) {
-      grad_x = at::empty_like(sum);
-      grad_scale = at::empty_like(scale);
-      grad_shift = at::empty_like(scale);
-      const cpu::NormModulateBackward p{.x = elements<float>(sum),
-                                        .scale = elements<float>(scale),
-                                        .inverse = elements<float>(saved[4]),
-                                        .grad_x = elements<float>(grad_x),
-                                        .grad_scale = elements<float>(grad_scale),
-                                        .grad_shift = elements<float>(grad_shift),
-                                        .width = width,
-                                        .tokens = tokens};
-      const float* direct = of_sum.defined() ? elements<float>(of_sum) : nullptr;
-      with_elements(of_norm, [&](auto* grad) {
-        for_each_frame(frames, frame_size, [&](int64_t frame) {
-          cpu::norm_modulate_backward(p, grad, frame, frame + 1);
-          if (direct != nullptr)
-            cpu::add(direct, p.grad_x, frame * frame_size, (frame + 1) * frame_size);
-        });
-      });
-    }
-    const Tensor grad_gate = at::empty_like(gate), grad_branch = at::empty_like(branch);
-    const cpu::GateAddBackward p{.grad = elements<float>(grad_x),
-                                 .gate = elements<float>(gate),
-                                 .grad_gate = elements<float>(grad_gate),
-                                 .width = width,
-                                 .tokens = tokens};
-    with_elements(grad_branch, [&](auto* out) {
-      using T = std::remove_pointer_t<decltype(out)>;
-      for_each_frame(frames, frame_size, [&](int64_t frame) {
-        cpu::gate_add_backward(p, elements<T>(branch), out, frame, frame + 1);
-      });
-    });
-    return {grad_x, grad_gate, grad_branch, grad_scale, grad_shift, Tensor()};
+    NormGradients of{.x = of_sum, .scale = {}, .shift = {}};  // where only the sum was used
+    if (of_norm.defined()) of = norm_gradients(saved[0], saved[3], saved[4], of_norm, of_sum);
+    const GateGradients gated = gate_gradients(saved[1], saved[2], of.x);
+    return {of.x, gated.gate, gated.branch, of.scale, of.shift, Tensor()};
   }
 };
 

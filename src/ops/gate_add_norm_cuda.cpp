@@ -19,10 +19,6 @@ using torch::autograd::variable_list;
 constexpr int kSums = 3;  // over the tokens of a frame: for gate, scale and shift
 constexpr size_t kInputs = 6;
 
-Tensor contiguous(const Tensor& gradient) {
-  return gradient.defined() ? gradient.contiguous() : gradient;
-}
-
 struct GateAddNorm : torch::autograd::Function<GateAddNorm> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& gate_in,
                                const Tensor& branch_in, const Tensor& scale_in,
@@ -54,7 +50,7 @@ struct GateAddNorm : torch::autograd::Function<GateAddNorm> {
   // Where only the sum was used, its gradient is that of x, and scale and shift have none.
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     refuse_double_backward("gate_add_norm");
-    const Tensor of_sum = contiguous(grads[0]), of_norm = contiguous(grads[1]);
+    const Tensor of_sum = dense(grads[0]), of_norm = dense(grads[1]);
     if (!of_sum.defined() && !of_norm.defined()) return variable_list(kInputs);
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &sum = saved[0], &gate = saved[1], &branch = saved[2], &scale = saved[3];

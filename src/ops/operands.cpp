@@ -11,6 +11,10 @@ void refuse_double_backward(const char* operation) {
               ": the gradient of a gradient is not there; take ops::formula for it");
 }
 
+at::Tensor dense(const at::Tensor& gradient) {
+  return gradient.defined() ? gradient.contiguous() : gradient;
+}
+
 namespace cuda {
 
 std::optional<kernels::Element> element_of(at::ScalarType type) {

@@ -16,6 +16,9 @@ namespace praxino::ops {
 /// kernels nor loops have.
 void refuse_double_backward(const char* operation);
 
+/// The same values, dense; undefined stays so: a gradient that did not come in.
+at::Tensor dense(const at::Tensor& gradient);
+
 namespace cuda {
 
 /// The element type as kernels know it; nothing for others.

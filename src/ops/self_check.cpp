@@ -14,6 +14,7 @@
 
 #include "check_watch.h"
 #include "praxino/base/error.h"
+#include "praxino/base/first_line.h"
 #include "praxino/base/log.h"
 
 namespace praxino::ops {
@@ -98,8 +99,7 @@ Finding compare(const SelfCheck& check) {
       if (finding.agrees()) compare_case(check, inputs, finding);
     }
   } catch (const std::exception& error) {
-    const std::string text = error.what();
-    finding.difference = text.substr(0, text.find('\n'));
+    finding.difference = first_line(error);
     if (finding.difference.empty()) finding.difference = "it failed without a word";
   }
   finding.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -113,8 +113,7 @@ void require_alive(const at::Device& device, const std::string& what, const std:
     if ((one + one).item<float>() == 2) return;
     text = "1 + 1 is not 2";
   } catch (const std::exception& error) {
-    text = error.what();
-    text = text.substr(0, text.find('\n'));
+    text = first_line(error);
   }
   fail(
       "{} has left the device unusable ({}); start again with kernels.{}=off, which takes "

@@ -5,16 +5,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "praxino/base/first_line.h"
 #include "praxino/base/log.h"
 #include "step_graph_maker.h"
 
 namespace praxino::ops {
 namespace {
-
-std::string first_line(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
-}
 
 RecorderMaker& maker() {
   static RecorderMaker made = nullptr;

@@ -16,6 +16,7 @@
 #include "parallel/group.h"
 #include "parallel/segments.h"
 #include "praxino/base/error.h"
+#include "praxino/base/first_line.h"
 #include "praxino/parallel/buckets.h"
 
 namespace praxino {

@@ -10,11 +10,6 @@
 
 namespace praxino {
 
-std::string first_line(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
-}
-
 Communicator::Group::~Group() {
   if (watchdog && watchdog->broken()) (void)backend.release();
 }

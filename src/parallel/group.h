@@ -67,7 +67,4 @@ std::string key_prefix(const Communicator::Group& group);
 void connect_gloo(Communicator::Group& group, const c10::intrusive_ptr<c10d::Store>& store,
                   const std::string& address, std::chrono::milliseconds silence);
 
-/// "first line of an error", without the C++ stack that c10 appends.
-std::string first_line(const std::exception& error);
-
 }  // namespace praxino

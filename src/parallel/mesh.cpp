@@ -20,6 +20,7 @@
 #include "parallel/host_address.h"
 #include "parallel/nccl.h"
 #include "praxino/base/error.h"
+#include "praxino/base/first_line.h"
 #include "praxino/base/log.h"
 #include "praxino/base/open_files.h"
 

@@ -7,6 +7,7 @@
 
 #include "praxino/base/error.h"
 #include "praxino/base/file.h"
+#include "praxino/base/first_line.h"
 #include "praxino/base/hash.h"
 #include "praxino/base/signals.h"
 #include "praxino/base/version.h"
@@ -16,7 +17,7 @@
 namespace praxino {
 namespace {
 
-/// How a piece of work on rank 0 ended, as text for the others.
+/// How a piece of work on a rank ended, as text for the others.
 struct Outcome {
   static constexpr const char* kDone = "done";
   static constexpr const char* kFailed = "failed ";
@@ -35,8 +36,7 @@ std::string outcome_of(const std::function<void()>& work) {
   } catch (const Stopped& stopped) {
     return fmt::format("{}{}", Outcome::kStopped, stopped.exit_code());
   } catch (const std::exception& error) {  // no memory, say: the others wait for a word
-    const std::string text = error.what();
-    return Outcome::kFailed + text.substr(0, text.find('\n'));
+    return Outcome::kFailed + first_line(error);
   }
 }
 

@@ -4,13 +4,9 @@
 
 #include <ATen/core/grad_mode.h>
 
-#include "kernels/device_info.h"
 #include "ops/kernel_registry.h"
-#include "ops/launch_cuda.h"
+#include "ops/on_gpu.h"
 #include "praxino/ops/norm.h"
-#include "support/nan_memory.h"
-#include "support/repetitions.h"
-#include "support/tensors.h"
 
 namespace praxino::ops {
 namespace {
@@ -26,17 +22,10 @@ struct Shape {
   int64_t b, t, n, heads, key_heads, width;
 };
 
-at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
 at::Tensor rounded(const at::Tensor& tensor) { return gpu(tensor).to(at::kBFloat16); }
 
-class AttentionCuda : public ::testing::Test {
+class AttentionCuda : public GpuTest {
  protected:
-  void SetUp() override {
-    int count = 0;
-    const kernels::Status status = kernels::device_count(count);
-    if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << kernels::status_text(status);
-    if (!cuda::on_capable_gpu(gpu(normal({1})))) GTEST_SKIP() << "a GPU older than 8.0";
-  }
   // Of the kernels that have no norm in their load.
   static std::vector<Tier> tiers() {
     std::vector<Tier> found = {Tier::kPortable};
@@ -88,9 +77,6 @@ class AttentionCuda : public ::testing::Test {
         ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
     }
   }
-
- private:
-  testing::NanMemory memory_;
 };
 
 TEST_F(AttentionCuda, SpaceAttentionEqualsItsFormula) {

@@ -12,17 +12,25 @@ namespace praxino::ops {
 
 inline at::Tensor gpu(const at::Tensor& tensor) { return tensor.to(at::kCUDA); }
 
-/// A test of one element type, in memory that holds NaN until it is written.
-class OnGpu : public ::testing::TestWithParam<at::ScalarType> {
+/// A test in memory that holds NaN until it is written.
+class GpuTest : public ::testing::Test {
  protected:
-  using Inputs = std::vector<at::Tensor>;
-
   void SetUp() override {
     int count = 0;
     const kernels::Status status = kernels::device_count(count);
     if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << kernels::status_text(status);
     if (!cuda::on_capable_gpu(gpu(testing::normal({1})))) GTEST_SKIP() << "a GPU older than 8.0";
   }
+
+ private:
+  testing::NanMemory memory_;
+};
+
+/// One of one element type.
+class OnGpu : public GpuTest, public ::testing::WithParamInterface<at::ScalarType> {
+ protected:
+  using Inputs = std::vector<at::Tensor>;
+
   // fp32: rounding of sums in another order. bf16: half a unit in the last of 8 bits.
   double tolerance() const { return GetParam() == at::kFloat ? 2e-5 : 8e-3; }
 
@@ -45,9 +53,6 @@ class OnGpu : public ::testing::TestWithParam<at::ScalarType> {
         ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
     }
   }
-
- private:
-  testing::NanMemory memory_;
 };
 
 }  // namespace praxino::ops
