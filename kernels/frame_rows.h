@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/division.h"
 #include "kernels/host_device.h"
@@ -58,6 +59,19 @@ struct RowTeam {
   int lanes;   // a power of two up to 32, or all of a block
   int pieces;  // 1, 2 or 4; 0 where the row does not fit registers or 16-byte accesses
 };
+
+/// choose(pieces, whether all of a block is the team), two std::integral_constant, of a team whose
+/// rows are in registers.
+template <class Choose>
+constexpr auto of_team(RowTeam team, Choose choose) {
+  constexpr std::integral_constant<int, 1> kOne;
+  constexpr std::integral_constant<int, 2> kTwo;
+  constexpr std::integral_constant<int, 4> kFour;
+  if (team.lanes != kRowThreads)
+    return team.pieces == 2 ? choose(kTwo, std::false_type()) : choose(kOne, std::false_type());
+  if (team.pieces == 4) return choose(kFour, std::true_type());
+  return team.pieces == 2 ? choose(kTwo, std::true_type()) : choose(kOne, std::true_type());
+}
 
 /// `warp_pieces`: what a thread takes before the whole block becomes the team.
 constexpr PRAXINO_HOST_DEVICE RowTeam row_team(int64_t width, int warp_pieces) {

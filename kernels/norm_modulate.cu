@@ -5,6 +5,7 @@
 #include "kernels/chunk_sums.h"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/math.cuh"
+#include "kernels/device/norm_rows.cuh"
 #include "kernels/device/raw_vectors.cuh"
 #include "kernels/device/reduce_teams.cuh"
 #include "kernels/device/team.cuh"
@@ -70,12 +71,8 @@ norm_modulate_kernel(ByRun<NormModulate> q) {
         if (lane == 0) store(p.inverse + row, inverse);
         PRAXINO_UNROLL
         for (int piece = 0; piece < kPieces; ++piece) {
-          Vector<kRowVector> y = floats_of(x[r][piece]);
-          PRAXINO_UNROLL
-          for (int i = 0; i < kRowVector; ++i)
-            y.v[i] = y.v[i] * inverse * (1.0F + factor[piece].v[i]) + shift[piece].v[i];
           store_halves(static_cast<T*>(p.y) + row * width, half_columns(lane, piece, lanes), width,
-                       y);
+                       modulated(floats_of(x[r][piece]), inverse, factor[piece], shift[piece]));
         }
       }
     }
@@ -239,22 +236,16 @@ norm_modulate_backward_sums_kernel(NormModulateBackward p) {
 
 template <class T>
 auto forward_kernel(RowTeam team) {
-  if (team.lanes == kRowThreads) {
-    if (team.pieces == 4) return norm_modulate_kernel<T, 4, true>;
-    return team.pieces == 2 ? norm_modulate_kernel<T, 2, true> : norm_modulate_kernel<T, 1, true>;
-  }
-  return team.pieces == 2 ? norm_modulate_kernel<T, 2, false> : norm_modulate_kernel<T, 1, false>;
+  return of_team(team, [](auto pieces, auto whole_block) {
+    return norm_modulate_kernel<T, decltype(pieces)::value, decltype(whole_block)::value>;
+  });
 }
 
 template <class T>
 auto backward_kernel(RowTeam team) {
-  if (team.lanes == kRowThreads) {
-    if (team.pieces == 4) return norm_modulate_backward_kernel<T, 4, true>;
-    return team.pieces == 2 ? norm_modulate_backward_kernel<T, 2, true>
-                            : norm_modulate_backward_kernel<T, 1, true>;
-  }
-  return team.pieces == 2 ? norm_modulate_backward_kernel<T, 2, false>
-                          : norm_modulate_backward_kernel<T, 1, false>;
+  return of_team(team, [](auto pieces, auto whole_block) {
+    return norm_modulate_backward_kernel<T, decltype(pieces)::value, decltype(whole_block)::value>;
+  });
 }
 
 Status launch_forward(const NormModulate& p, RowTeam team, Stream stream) {
