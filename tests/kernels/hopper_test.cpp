@@ -3,6 +3,7 @@
 
 #include "kernels/device/launch.cuh"
 #include "kernels/device/tile_map.cuh"
+#include "kernels/emulated_gpu.h"
 #include "kernels/expect_probes.h"
 #include "support/cuda_on_cpu/cuda_on_cpu.h"
 
@@ -11,34 +12,9 @@ namespace {
 
 using praxino::testing::CudaOnCpu;
 
-// The emulator as the probes want it.
-class Gpu {
- public:
-  explicit Gpu(uint64_t seed) : cuda_({.seed = seed}) {}
-  template <class T>
-  const T* upload(const std::vector<T>& values) {
-    return cuda_.upload(values, "input");
-  }
-  template <class T>
-  T* allocate(size_t count) {
-    return cuda_.allocate<T>(count, "output");
-  }
-  template <class T>
-  void fill(T* to, const std::vector<T>& values) {
-    cuda_.overwrite(to, values);
-  }
-  template <class T>
-  std::vector<T> download(const T* from, size_t count) const {
-    return cuda_.download(from, count);
-  }
-
- private:
-  CudaOnCpu cuda_;
-};
-
 class Hopper : public ::testing::TestWithParam<uint64_t> {
  protected:
-  Gpu gpu_{GetParam()};
+  testing::EmulatedGpu gpu_{GetParam()};
 };
 
 TEST_P(Hopper, MultipliesTilesInEveryForm) { testing::expect_all_products(gpu_); }

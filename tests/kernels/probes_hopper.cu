@@ -135,6 +135,8 @@ tile_kernel(PRAXINO_PARAMETERS Copies p) {
   if (thread_index() == 0) {
     store_tile<kDimensions>(p.to, p.back, tile);
     commit_stores();
+    wait_stores_read<0>();  // the tile is free, though the tensor may not be written yet
+    store(tile, -2);
     wait_stores<0>();
   }
 #else

@@ -7,6 +7,8 @@
 #include <stdexcept>
 
 #include "kernels/device_info.h"
+#include "kernels/expect_arithmetic.h"
+#include "kernels/expect_portable.h"
 #include "kernels/expect_probes.h"
 #include "kernels/tiers.h"
 #include "ops/kernel_registry.h"
@@ -56,23 +58,42 @@ class Gpu {
   std::vector<at::Tensor> memory_;
 };
 
-class Intrinsics : public ::testing::Test {
+template <Tier kTier>
+class IntrinsicsOf : public ::testing::Test {
  protected:
   void SetUp() override {
     int count = 0;
     const Status status = device_count(count);
     if (!status.ok()) GTEST_SKIP() << "no usable GPU: " << status_text(status);
     const Tier tier = ops::cuda::tier_of(at::Device(at::kCUDA, 0));
-    if (!runs_on(Tier::kHopper, tier)) GTEST_SKIP() << "a GPU of tier " << to_string(tier);
+    if (!runs_on(kTier, tier)) GTEST_SKIP() << "a GPU of tier " << to_string(tier);
   }
   Gpu gpu_;
 };
 
+using Intrinsics = IntrinsicsOf<Tier::kHopper>;
 TEST_F(Intrinsics, WarpgroupProductsInEveryForm) { testing::expect_all_products(gpu_); }
 TEST_F(Intrinsics, CopiesOfTilesAcrossEveryEdge) { testing::expect_all_tiles(gpu_); }
 TEST_F(Intrinsics, TheSwizzleOfCopies) { testing::expect_swizzle(gpu_); }
 TEST_F(Intrinsics, BarriersThatCountArrivalsAndBytes) { testing::expect_ring(gpu_); }
 TEST_F(Intrinsics, NamedBarriers) { testing::expect_turns(gpu_); }
+
+using PortableIntrinsics = IntrinsicsOf<Tier::kPortable>;
+TEST_F(PortableIntrinsics, PlacesOfThreads) { testing::expect_standings(gpu_); }
+TEST_F(PortableIntrinsics, Shuffles) { testing::expect_exchanges(gpu_); }
+TEST_F(PortableIntrinsics, BarriersOfBlockAndWarp) { testing::expect_meetings(gpu_); }
+TEST_F(PortableIntrinsics, MatricesFromSharedMemory) { testing::expect_matrices(gpu_); }
+TEST_F(PortableIntrinsics, TransposesInRegisters) { testing::expect_transpose(gpu_); }
+TEST_F(PortableIntrinsics, ProductsOfFragments) { testing::expect_fragments(gpu_); }
+TEST_F(PortableIntrinsics, ProductsOfSpecialValues) { testing::expect_special_fragments(gpu_); }
+TEST_F(PortableIntrinsics, AsynchronousCopies) { testing::expect_async_copies(gpu_); }
+TEST_F(PortableIntrinsics, LoadsAndStores) { testing::expect_moves(gpu_); }
+TEST_F(PortableIntrinsics, RoundingToBf16) { testing::expect_bf16(gpu_); }
+TEST_F(PortableIntrinsics, SingleRoundings) { testing::expect_roundings(gpu_); }
+TEST_F(PortableIntrinsics, NearestWholeNumbers) { testing::expect_whole_numbers(gpu_); }
+TEST_F(PortableIntrinsics, Maxima) { testing::expect_maxima(gpu_); }
+TEST_F(PortableIntrinsics, ExactRoots) { testing::expect_square_roots(gpu_); }
+TEST_F(PortableIntrinsics, FastArithmetic) { testing::expect_fast_arithmetic(gpu_); }
 
 }  // namespace
 }  // namespace praxino::kernels
