@@ -8,6 +8,7 @@
 
 #include "ops/on_cpu.h"
 #include "praxino/ops/norm.h"
+#include "support/two_fold.h"
 
 namespace praxino::ops {
 namespace {
@@ -15,43 +16,39 @@ namespace {
 using testing::gradients;
 using testing::normal;
 using testing::relative_error;
-
-constexpr double kBf16Tolerance = 8e-3;
+using testing::within_two_fold;
 
 class AttentionOnCpu : public OnCpu {
  protected:
   using Inputs = std::vector<at::Tensor>;
-  // Result and gradients equal those of the formula.
-  static void expect_equal(const testing::Function& kernel, const testing::Function& formula,
-                           const Inputs& inputs) {
-    const at::Tensor want = formula(inputs), weight = normal(want.sizes(), 99);
-    EXPECT_LT(relative_error(kernel(inputs), want), kBf16Tolerance);
-    const auto got_gradients = gradients(kernel, inputs, weight);
-    const auto want_gradients = gradients(formula, inputs, weight);
-    for (size_t i = 0; i < inputs.size(); ++i)
-      EXPECT_LT(relative_error(got_gradients[i], want_gradients[i]), kBf16Tolerance) << i;
-  }
 };
 
 // B N T H K as B T N H K: contiguous() copies nothing, and the stride of the one place is that of
 // all frames.
 TEST_F(AttentionOnCpu, AlongTimeTakesOnePlaceWhoseStrideMeansNothing) {
   const auto turned = [](const at::Tensor& x) { return x.transpose(1, 2); };
-  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
-    const auto run = [&](auto op) {
-      return [=](const Inputs& in) {
-        const auto operand = [&](const at::Tensor& x) { return turned(x.to(type)); };
-        return op(operand(in[0]), operand(in[1]), operand(in[2]));
-      };
-    };
-    expect_equal(
-        run([](const auto& q, const auto& k, const auto& v) {
-          return cuda::time_attention(q, k, v, FrameWindow{}).value();
-        }),
-        run([](const auto& q, const auto& k, const auto& v) {
-          return formula::time_attention(q, k, v, FrameWindow{});
-        }),
-        {normal({2, 1, 5, 4, 64}, 1), normal({2, 1, 5, 2, 64}, 2), normal({2, 1, 5, 2, 64}, 3)});
+  const auto in_type = [&](const Inputs& in, at::ScalarType type, auto op) {
+    const auto operand = [&](const at::Tensor& x) { return turned(x.to(type)); };
+    return op(operand(in[0]), operand(in[1]), operand(in[2]));
+  };
+  for (const at::ScalarType given : {at::kFloat, at::kBFloat16}) {
+    EXPECT_TRUE(testing::keeps_two_fold(
+        {.kernel =
+             [&](const Inputs& in) {
+               return in_type(in, given, [](const auto&... x) {
+                 return cuda::time_attention(x..., FrameWindow{}).value();
+               });
+             },
+         .formula =
+             [&](const Inputs& in, at::ScalarType type) {
+               return in_type(in, type, [](const auto&... x) {
+                 return formula::time_attention(x..., FrameWindow{});
+               });
+             },
+         .inputs = {normal({2, 1, 5, 4, 64}, 1), normal({2, 1, 5, 2, 64}, 2),
+                    normal({2, 1, 5, 2, 64}, 3)},
+         .rounded = {0, 1, 2},
+         .type = given}));
   }
 }
 
@@ -80,60 +77,74 @@ at::Tensor ready(const at::Tensor& x, const at::Tensor& gain, const RopeTable& t
   return formula::norm_rotate(rows, gain, table.cos, table.sin).view(x.sizes());
 }
 
+// The operands as leaves in float: q, k, v and the gains.
+Unaligned exact(const Unaligned& of) {
+  const auto leaf = [](const at::Tensor& x) { return x.detach().to(at::kFloat).clone(); };
+  return {leaf(of.q),
+          leaf(of.k),
+          leaf(of.v),
+          {leaf(of.norm.query_gain), leaf(of.norm.key_gain), of.norm.queries, of.norm.keys}};
+}
+
+using Attention = std::function<at::Tensor(const Unaligned&)>;
+
 // Result and gradients of the leaves, where the gradient of the result is unaligned, too.
-std::vector<at::Tensor> outcome(const std::function<at::Tensor()>& run,
-                                const std::vector<at::Tensor>& leaves) {
+std::vector<at::Tensor> outcome(const Attention& run, const Unaligned& of, bool with_norm) {
+  std::vector<at::Tensor> leaves = {of.q, of.k, of.v};
+  if (with_norm) leaves.insert(leaves.end(), {of.norm.query_gain, of.norm.key_gain});
   for (const at::Tensor& leaf : leaves) leaf.requires_grad_();
-  const at::Tensor out = run();
-  const at::Tensor weight = unaligned(normal(out.sizes(), 9).to(out.scalar_type()));
+  const at::Tensor out = run(of);
+  const at::Tensor upstream = normal(out.sizes(), 9).to(at::kBFloat16);
+  const at::Tensor weight = unaligned(upstream.to(out.scalar_type()));
   auto found = torch::autograd::grad({out}, leaves, {weight});
-  found.push_back(out);
+  found.push_back(out.detach());
   for (const at::Tensor& leaf : leaves) leaf.requires_grad_(false);
   return found;
 }
 
-void expect_same(const std::vector<at::Tensor>& got, const std::vector<at::Tensor>& want) {
-  ASSERT_EQ(got.size(), want.size());
+void expect_right(const Attention& kernel, const Attention& formula, const Unaligned& of,
+                  bool with_norm = true) {
+  const auto got = outcome(kernel, of, with_norm), coarse = outcome(formula, of, with_norm),
+             want = outcome(formula, exact(of), with_norm);
   for (size_t i = 0; i < got.size(); ++i)
-    EXPECT_LT(relative_error(got[i], want[i]), 2 * kBf16Tolerance) << i;
+    EXPECT_TRUE(within_two_fold(got[i], coarse[i], want[i], of.q.scalar_type())) << i;
 }
 
 TEST_F(AttentionOnCpu, AlongTimeTakesOperandsAtOddAddresses) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
-    const auto [q, k, v, norm] = unaligned_operands(type, 5, 15);
-    expect_same(outcome([&] { return cuda::time_attention(q, k, v, norm, {}).value(); },
-                        {q, k, v, norm.query_gain, norm.key_gain}),
-                outcome(
-                    [&] {
-                      return formula::time_attention(ready(q, norm.query_gain, norm.queries),
-                                                     ready(k, norm.key_gain, norm.keys), v, {});
-                    },
-                    {q, k, v, norm.query_gain, norm.key_gain}));
+    expect_right(
+        [](const Unaligned& in) {
+          return cuda::time_attention(in.q, in.k, in.v, in.norm, {}).value();
+        },
+        [](const Unaligned& in) {
+          return formula::time_attention(ready(in.q, in.norm.query_gain, in.norm.queries),
+                                         ready(in.k, in.norm.key_gain, in.norm.keys), in.v, {});
+        },
+        unaligned_operands(type, 5, 15));
   }
 }
 
 TEST_F(AttentionOnCpu, InsideAFrameTakesOperandsAtOddAddresses) {
-  const auto [q, k, v, norm] = unaligned_operands(at::kBFloat16, 2, 3);
-  expect_same(outcome([&] { return cuda::space_attention(q, k, v, &norm).value(); },
-                      {q, k, v, norm.query_gain, norm.key_gain}),
-              outcome(
-                  [&] {
-                    return formula::space_attention(ready(q, norm.query_gain, norm.queries),
-                                                    ready(k, norm.key_gain, norm.keys), v);
-                  },
-                  {q, k, v, norm.query_gain, norm.key_gain}));
+  expect_right(
+      [](const Unaligned& in) { return cuda::space_attention(in.q, in.k, in.v, &in.norm).value(); },
+      [](const Unaligned& in) {
+        return formula::space_attention(ready(in.q, in.norm.query_gain, in.norm.queries),
+                                        ready(in.k, in.norm.key_gain, in.norm.keys), in.v);
+      },
+      unaligned_operands(at::kBFloat16, 2, 3));
 }
 
 TEST_F(AttentionOnCpu, OverFramesTakesOperandsAtOddAddresses) {
-  const Unaligned in = unaligned_operands(at::kBFloat16, 5, 15);
   const FrameWindow window{.window = 2, .sinks = 1};
   for (const kernels::Tier tier : {kernels::Tier::kPortable, kernels::Tier::kHopper}) {
-    expect_same(
-        outcome(
-            [&] { return cuda::frame_causal_attention(in.q, in.k, in.v, window, tier).value(); },
-            {in.q, in.k, in.v}),
-        outcome([&] { return formula::frame_causal_attention(in.q, in.k, in.v, window); },
-                {in.q, in.k, in.v}));
+    expect_right(
+        [&](const Unaligned& in) {
+          return cuda::frame_causal_attention(in.q, in.k, in.v, window, tier).value();
+        },
+        [&](const Unaligned& in) {
+          return formula::frame_causal_attention(in.q, in.k, in.v, window);
+        },
+        unaligned_operands(at::kBFloat16, 5, 15), /*with_norm=*/false);
   }
 }
 
@@ -149,10 +160,9 @@ TEST_F(AttentionOnCpu, AStepTakesAQueryAndTablesAtOddAddresses) {
   ASSERT_TRUE(got.has_value());
   const at::Tensor turned =
       formula::rotate(keys.flatten(1, 2), norm.keys.cos, norm.keys.sin).view(keys.sizes());
-  EXPECT_LT(
-      relative_error(*got, formula::time_attention_step(
-                               ready(frame, norm.query_gain, of_step.queries), turned, values)),
-      kBf16Tolerance);
+  const at::Tensor want =
+      formula::time_attention_step(ready(frame, norm.query_gain, of_step.queries), turned, values);
+  EXPECT_TRUE(within_two_fold(*got, want, want, at::kFloat));
 }
 
 // What a GPU takes where no kernel serves: 65,536 tokens would be a mask of 4 GiB.

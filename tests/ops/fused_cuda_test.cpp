@@ -3,9 +3,8 @@
 #include "ops/fused_cuda.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 
+#include "ops/fused_cases.h"
 #include "ops/on_gpu.h"
 #include "praxino/ops/norm.h"
 #include "praxino/ops/rope.h"
@@ -14,117 +13,60 @@ namespace praxino::ops {
 namespace {
 
 using testing::normal;
-using Inputs = std::vector<at::Tensor>;
-
-struct Shape {
-  int64_t b, t, n, d;
-};
 
 // Beside test shapes: widths of each way to spread a row, and frames of several chunks.
-const std::vector<Shape>& shapes() {
-  static const std::vector<Shape> list = {{1, 1, 1, 4},     {2, 3, 5, 16},   {3, 2, 7, 33},
-                                          {1, 4, 50, 64},   {2, 2, 130, 72}, {2, 3, 67, 256},
-                                          {1, 2, 33, 1024}, {1, 2, 9, 2048}, {1, 2, 19, 2056},
-                                          {1, 1, 5, 4096},  {1, 1, 3, 5000}};
+const std::vector<FusedShape>& shapes() {
+  static const std::vector<FusedShape> list = {{1, 1, 1, 4},     {2, 3, 5, 16},   {3, 2, 7, 33},
+                                               {1, 4, 50, 64},   {2, 2, 130, 72}, {2, 3, 67, 256},
+                                               {1, 2, 33, 1024}, {1, 2, 9, 2048}, {1, 2, 19, 2056},
+                                               {1, 1, 5, 4096},  {1, 1, 3, 5000}};
   return list;
 }
 
 class FusedCuda : public OnGpu {
  protected:
-  at::Tensor tokens(const Shape& s, uint64_t seed) const {
-    return normal({s.b, s.t, s.n, s.d}, seed);
-  }
-  at::Tensor frames(const Shape& s, uint64_t seed) const { return normal({s.b, s.t, s.d}, seed); }
+  const FusedCases cases_{gpu, GetParam()};
 };
 
 TEST_P(FusedCuda, NormModulateEqualsItsFormula) {
-  for (const Shape& shape : shapes()) {
-    expect_equal(
-        [&](const Inputs& in) {
-          return cuda::norm_modulate(gpu(in[0]), gpu(in[1]), gpu(in[2]), GetParam()).value().cpu();
-        },
-        [&](const Inputs& in) {
-          return formula::norm_modulate(gpu(in[0]), gpu(in[1]), gpu(in[2]), GetParam()).cpu();
-        },
-        {tokens(shape, 1), frames(shape, 2), frames(shape, 3)});
-  }
+  for (const FusedShape& shape : shapes()) expect_two_fold(cases_.norm_modulate(shape));
 }
 
 TEST_P(FusedCuda, GateAddEqualsItsFormula) {
-  for (const Shape& shape : shapes()) {
-    expect_equal(
-        [&](const Inputs& in) {
-          return cuda::gate_add(gpu(in[0]), gpu(in[1]), gpu(in[2]).to(GetParam())).value().cpu();
-        },
-        [&](const Inputs& in) {
-          return formula::gate_add(gpu(in[0]), gpu(in[1]), gpu(in[2]).to(GetParam())).cpu();
-        },
-        {tokens(shape, 1), frames(shape, 2), tokens(shape, 3)});
-  }
+  for (const FusedShape& shape : shapes()) expect_two_fold(cases_.gate_add(shape));
 }
 
 // Both results, and each alone.
 TEST_P(FusedCuda, GateAddNormEqualsItsFormula) {
-  const auto on_gpu = [&](const Inputs& in, auto op) -> GatedSum {
-    return op(gpu(in[0]), gpu(in[1]), gpu(in[2]).to(GetParam()), Modulation{gpu(in[3]), gpu(in[4])},
-              GetParam());
-  };
-  for (const auto& take : {+[](const GatedSum& both) {
-                             return at::cat({both.sum, both.norm.to(at::kFloat)});
-                           },
-                           +[](const GatedSum& both) { return both.sum; },
-                           +[](const GatedSum& both) { return both.norm; }}) {
-    for (const Shape& shape : shapes()) {
-      expect_equal(
-          [&](const Inputs& in) {
-            return take(on_gpu(in,
-                               [](const auto&... a) { return cuda::gate_add_norm(a...).value(); }))
-                .cpu();
-          },
-          [&](const Inputs& in) { return take(on_gpu(in, formula::gate_add_norm)).cpu(); },
-          {tokens(shape, 1), frames(shape, 2), tokens(shape, 3), frames(shape, 4),
-           frames(shape, 5)});
-    }
+  for (const Gated which : {Gated::kBoth, Gated::kSum, Gated::kNorm}) {
+    for (const FusedShape& shape : shapes()) expect_two_fold(cases_.gate_add_norm(shape, which));
   }
 }
 
 TEST_P(FusedCuda, SwiGluEqualsItsFormula) {
-  for (const Shape& shape : shapes()) {
-    expect_equal(
-        [&](const Inputs& in) { return cuda::swiglu(gpu(in[0]).to(GetParam())).value().cpu(); },
-        [&](const Inputs& in) { return formula::swiglu(gpu(in[0]).to(GetParam())).cpu(); },
-        {normal({shape.b, shape.t, shape.n, 2 * shape.d}, 4) * 4});
-  }
+  for (const FusedShape& shape : shapes()) expect_two_fold(cases_.swiglu(shape));
 }
 
 TEST_P(FusedCuda, NormRotateEqualsItsFormula) {
-  for (const Shape& shape : {Shape{2, 5, 3, 16}, Shape{3, 7, 2, 34}, Shape{4, 130, 3, 64},
-                             Shape{2, 33, 5, 128}, Shape{1, 3, 2, 512}, Shape{1, 2, 2, 520}}) {
-    const at::Tensor cos = gpu(normal({shape.t, shape.d / 2}, 7)),
-                     sin = gpu(normal({shape.t, shape.d / 2}, 8));
-    expect_equal(
-        [&](const Inputs& in) {
-          return cuda::norm_rotate(gpu(in[0]).to(GetParam()), gpu(in[1]), cos, sin).value().cpu();
-        },
-        [&](const Inputs& in) {
-          return formula::norm_rotate(gpu(in[0]).to(GetParam()), gpu(in[1]), cos, sin).cpu();
-        },
-        {tokens(shape, 5), normal({shape.d}, 6)});
-  }
+  for (const FusedShape& shape :
+       {FusedShape{2, 5, 3, 16}, FusedShape{3, 7, 2, 34}, FusedShape{4, 130, 3, 64},
+        FusedShape{2, 33, 5, 128}, FusedShape{1, 3, 2, 512}, FusedShape{1, 2, 2, 520}})
+    expect_two_fold(cases_.norm_rotate(shape));
 }
 
 // Used keys of a cache with other slots behind them: rows of a batch are not next to each other.
 TEST_P(FusedCuda, RotateEqualsItsFormula) {
   const at::NoGradGuard no_gradient;  // it has none
-  for (const Shape& shape : {Shape{1, 5, 3, 16}, Shape{3, 7, 2, 34}, Shape{2, 130, 3, 128}}) {
+  for (const FusedShape& shape :
+       {FusedShape{1, 5, 3, 16}, FusedShape{3, 7, 2, 34}, FusedShape{2, 130, 3, 128}}) {
     const at::Tensor slots =
         gpu(normal({shape.b, shape.t + 2, shape.n, shape.d}, 5)).to(GetParam());
     const at::Tensor x = slots.narrow(1, 0, shape.t);
     const at::Tensor cos = gpu(normal({shape.t, shape.d / 2}, 7)),
                      sin = gpu(normal({shape.t, shape.d / 2}, 8));
     const at::Tensor want = formula::rotate(x.to(at::kFloat), cos, sin);
-    EXPECT_LT(testing::relative_error(cuda::rotate(x, cos, sin).value().to(at::kFloat), want),
-              GetParam() == at::kFloat ? 1e-6 : 4e-3);
+    const at::Tensor got = cuda::rotate(x, cos, sin).value();
+    EXPECT_TRUE(testing::within_two_fold(got, formula::rotate(x, cos, sin), want, GetParam()));
   }
   const at::Tensor x = gpu(normal({1, 3, 2, 16})).to(GetParam()), table = gpu(normal({3, 8}));
   EXPECT_TRUE(cuda::checked::rotate(x, table, table).has_value());
@@ -134,20 +76,8 @@ TEST_P(FusedCuda, RotateEqualsItsFormula) {
 // A warp a row, a block a row, rows that are read twice.
 TEST_P(FusedCuda, CrossEntropyEqualsItsFormula) {
   for (const auto& [rows, classes] : std::vector<std::pair<int64_t, int64_t>>{
-           {37, 64}, {9, 33}, {5, 1024}, {7, 8192}, {5, 8200}, {3, 50'257}, {2, 65'536}}) {
-    const at::Tensor targets = gpu(at::arange(rows, at::TensorOptions(at::kLong)) * 7919 % classes);
-    const CrossEntropyOptions options{.weights = gpu(normal({rows}, 10))};
-    expect_equal(
-        [&](const Inputs& in) {
-          return cuda::cross_entropy((gpu(in[0]) * 3).to(GetParam()), targets, options)
-              .value()
-              .cpu();
-        },
-        [&](const Inputs& in) {
-          return formula::cross_entropy((gpu(in[0]) * 3).to(GetParam()), targets, options).cpu();
-        },
-        {normal({rows, classes}, 9)});
-  }
+           {37, 64}, {9, 33}, {5, 1024}, {7, 8192}, {5, 8200}, {3, 50'257}, {2, 65'536}})
+    expect_two_fold(cases_.cross_entropy(rows, classes));
 }
 
 TEST_P(FusedCuda, CrossEntropyRunsBackwardOnce) {

@@ -6,7 +6,7 @@
 #include "ops/launch_cuda.h"
 #include "support/nan_memory.h"
 #include "support/repetitions.h"
-#include "support/tensors.h"
+#include "support/two_fold.h"
 
 namespace praxino::ops {
 
@@ -26,33 +26,23 @@ class GpuTest : public ::testing::Test {
   testing::NanMemory memory_;
 };
 
+/// The two-fold rule, and gradients of a hundred repetitions that are equal bits.
+inline void expect_two_fold(const testing::TwoFold& of) {
+  std::vector<at::Tensor> first;
+  EXPECT_TRUE(testing::keeps_two_fold(of, &first));
+  const std::vector<at::Tensor> inputs = testing::with_rounded_inputs(of).inputs;
+  const at::Tensor weight = testing::weight_for(of, of.kernel(inputs));
+  for (int run = first.empty() ? 0 : testing::repetitions(100); run > 0; --run) {
+    const auto again = testing::gradients(of.kernel, inputs, weight);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      ASSERT_TRUE(testing::same_bits(again[i], first[i])) << "input " << i;
+  }
+}
+
 /// One of one element type.
 class OnGpu : public GpuTest, public ::testing::WithParamInterface<at::ScalarType> {
  protected:
   using Inputs = std::vector<at::Tensor>;
-
-  // fp32: rounding of sums in another order. bf16: half a unit in the last of 8 bits.
-  double tolerance() const { return GetParam() == at::kFloat ? 2e-5 : 8e-3; }
-
-  // `kernel` gives a result, the formula's, with the gradient of every input; the gradients of a
-  // hundred repetitions are equal bits.
-  void expect_equal(const testing::Function& kernel, const testing::Function& formula,
-                    const Inputs& inputs) const {
-    const at::Tensor want = formula(inputs), weight = testing::normal(want.sizes(), 99);
-    EXPECT_LT(testing::relative_error(kernel(inputs), want), tolerance());
-    const auto got_gradients = testing::gradients(kernel, inputs, weight);
-    const auto want_gradients = testing::gradients(formula, inputs, weight);
-    constexpr double kNothing = 1e-3;  // a gradient that is zero is no more than rounding
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      EXPECT_LT(testing::relative_error(got_gradients[i], want_gradients[i], kNothing), tolerance())
-          << "input " << i;
-    }
-    for (int repetition = 0; repetition < testing::repetitions(100); ++repetition) {
-      const auto again = testing::gradients(kernel, inputs, weight);
-      for (size_t i = 0; i < inputs.size(); ++i)
-        ASSERT_TRUE(testing::same_bits(again[i], got_gradients[i])) << "input " << i;
-    }
-  }
 };
 
 }  // namespace praxino::ops

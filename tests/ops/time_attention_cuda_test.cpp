@@ -13,7 +13,10 @@ struct Shape {
   int64_t b, t, n, heads, kv_heads, width;
 };
 
-class TimeAttentionCuda : public OnGpu {};
+class TimeAttentionCuda : public OnGpu {
+ protected:
+  static at::Tensor element(const at::Tensor& x) { return gpu(x).to(GetParam()); }
+};
 
 QkNorm norm_of(const at::Tensor& query_gain, const at::Tensor& key_gain, const Shape& s) {
   const auto table = [&](uint64_t seed) {
@@ -28,53 +31,59 @@ at::Tensor normed(const at::Tensor& x, const at::Tensor& gain, const RopeTable& 
   return formula::norm_rotate(rows, gain, table.cos, table.sin).view(x.sizes());
 }
 
-// The formula in float: the tolerance is what the type is allowed.
 TEST_P(TimeAttentionCuda, EqualsItsFormula) {
   for (const Shape& s :
        {Shape{1, 1, 1, 1, 1, 64}, Shape{2, 16, 37, 4, 4, 64}, Shape{1, 17, 5, 8, 2, 128},
         Shape{2, 64, 9, 6, 1, 64}, Shape{1, 61, 7, 3, 3, 128}, Shape{3, 5, 700, 2, 2, 128}}) {
     const FrameWindow window{.window = s.t > 16 ? 9 : 0, .sinks = s.t > 16 ? 2 : 0};
-    const auto element = [&](const at::Tensor& x) { return gpu(x).to(GetParam()); };
-    expect_equal(
-        [&](const Inputs& in) {
-          return cuda::time_attention(element(in[0]), element(in[1]), element(in[2]),
-                                      norm_of(in[3], in[4], s), window)
-              .value()
-              .cpu();
-        },
-        [&](const Inputs& in) {
-          const QkNorm norm = norm_of(in[3], in[4], s);
-          const auto exact = [&](const at::Tensor& x) { return element(x).to(at::kFloat); };
-          return formula::time_attention(normed(exact(in[0]), norm.query_gain, norm.queries),
-                                         normed(exact(in[1]), norm.key_gain, norm.keys),
-                                         exact(in[2]), window)
-              .cpu();
-        },
-        {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
-         normal({s.b, s.t, s.n, s.kv_heads, s.width}, 2),
-         normal({s.b, s.t, s.n, s.kv_heads, s.width}, 3), normal({s.width}, 4),
-         normal({s.width}, 5)});
+    expect_two_fold(
+        {.kernel =
+             [&](const Inputs& in) {
+               return cuda::time_attention(element(in[0]), element(in[1]), element(in[2]),
+                                           norm_of(in[3], in[4], s), window)
+                   .value()
+                   .cpu();
+             },
+         .formula =
+             [&](const Inputs& in, at::ScalarType type) {
+               const QkNorm norm = norm_of(in[3], in[4], s);
+               const auto as = [&](const at::Tensor& x) { return gpu(x).to(type); };
+               return formula::time_attention(normed(as(in[0]), norm.query_gain, norm.queries),
+                                              normed(as(in[1]), norm.key_gain, norm.keys),
+                                              as(in[2]), window)
+                   .cpu();
+             },
+         .inputs = {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
+                    normal({s.b, s.t, s.n, s.kv_heads, s.width}, 2),
+                    normal({s.b, s.t, s.n, s.kv_heads, s.width}, 3), normal({s.width}, 4),
+                    normal({s.width}, 5)},
+         .rounded = {0, 1, 2},
+         .type = GetParam(),
+         .sums_of_rounded = {3, 4}});
   }
 }
 
 TEST_P(TimeAttentionCuda, EqualsItsFormulaWithoutNorm) {
   for (const Shape& s : {Shape{1, 1, 1, 1, 1, 64}, Shape{2, 19, 37, 4, 2, 64},
                          Shape{1, 64, 9, 3, 3, 64}, Shape{3, 31, 5, 2, 1, 128}}) {
-    const auto element = [&](const at::Tensor& x) { return gpu(x).to(GetParam()); };
-    expect_equal(
-        [&](const Inputs& in) {
-          return cuda::time_attention(element(in[0]), element(in[1]), element(in[2]), FrameWindow{})
-              .value()
-              .cpu();
-        },
-        [&](const Inputs& in) {
-          const auto exact = [&](const at::Tensor& x) { return element(x).to(at::kFloat); };
-          return formula::time_attention(exact(in[0]), exact(in[1]), exact(in[2]), FrameWindow{})
-              .cpu();
-        },
-        {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
-         normal({s.b, s.t, s.n, s.kv_heads, s.width}, 2),
-         normal({s.b, s.t, s.n, s.kv_heads, s.width}, 3)});
+    expect_two_fold(
+        {.kernel =
+             [&](const Inputs& in) {
+               return cuda::time_attention(element(in[0]), element(in[1]), element(in[2]),
+                                           FrameWindow{})
+                   .value()
+                   .cpu();
+             },
+         .formula =
+             [&](const Inputs& in, at::ScalarType type) {
+               const auto as = [&](const at::Tensor& x) { return gpu(x).to(type); };
+               return formula::time_attention(as(in[0]), as(in[1]), as(in[2]), FrameWindow{}).cpu();
+             },
+         .inputs = {normal({s.b, s.t, s.n, s.heads, s.width}, 1),
+                    normal({s.b, s.t, s.n, s.kv_heads, s.width}, 2),
+                    normal({s.b, s.t, s.n, s.kv_heads, s.width}, 3)},
+         .rounded = {0, 1, 2},
+         .type = GetParam()});
   }
 }
 
@@ -106,9 +115,10 @@ TEST_P(TimeAttentionCuda, StepsOverTheUsedSlotsOfACache) {
   const at::Tensor k = cache(5), v = cache(6);
   const at::Tensor ready = normed(q.to(at::kFloat), norm.query_gain, norm.queries);
   const at::Tensor turned = rotate(k.flatten(1, 2), norm.keys.cos, norm.keys.sin).view(k.sizes());
-  EXPECT_LT(testing::relative_error(cuda::time_attention_step(q, k, v, norm).value().cpu(),
-                                    time_attention_step(ready, turned, v).cpu()),
-            tolerance());
+  // A query of the type, and a cache in float: the result's rounding is all.
+  const at::Tensor want = time_attention_step(ready, turned, v);
+  EXPECT_TRUE(testing::within_two_fold(cuda::time_attention_step(q, k, v, norm).value(),
+                                       want.to(GetParam()), want, GetParam()));
 }
 
 TEST_P(TimeAttentionCuda, ServesOnlyWhatItKnows) {
