@@ -52,8 +52,8 @@ Attention::Attention(const ParameterScope& scope, const AttentionShape& shape,
 }
 
 Attention::Heads Attention::project(const at::Tensor& x, const TokenShares& shares) const {
-  const std::vector<at::Tensor> qkv =
-      gathered_products(x, {query_.weight, key_.weight, value_.weight}, shares, ranks_.tensor);
+  const std::vector<at::Tensor> qkv = gathered_products(
+      x, {query_.matrix(), key_.matrix(), value_.matrix()}, shares, ranks_.tensor);
   const auto heads = [&](const at::Tensor& y, int64_t count) {
     return y.view({y.size(0), y.size(1), y.size(2), count, shape_.head_width()});
   };
@@ -69,7 +69,7 @@ ops::QkNorm Attention::norm(const AttentionPositions& positions) const {
 
 at::Tensor Attention::merge(const at::Tensor& attended, const at::Tensor& like,
                             const TokenShares& shares) const {
-  return summed_product(attended.flatten(-2).to(like.scalar_type()), output_.weight, shares,
+  return summed_product(attended.flatten(-2).to(like.scalar_type()), output_.matrix(), shares,
                         ranks_.tensor);
 }
 

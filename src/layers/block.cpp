@@ -31,8 +31,8 @@ FeedForward::FeedForward(const ParameterScope& scope, int64_t width, double rati
 }
 
 at::Tensor FeedForward::forward(const at::Tensor& x, const TokenShares& shares) const {
-  const at::Tensor hidden = gathered_products(x, {up_.weight}, shares, tensor_).front();
-  return summed_product(ops::swiglu(hidden), down_.weight, shares, tensor_);
+  const at::Tensor hidden = gathered_products(x, {up_.matrix()}, shares, tensor_).front();
+  return summed_product(ops::swiglu(hidden), down_.matrix(), shares, tensor_);
 }
 
 Block::Block(const ParameterScope& scope, const BlockShape& shape, const ModelRanks& ranks)

@@ -4,8 +4,6 @@
 
 #include <cmath>
 
-#include "praxino/ops/linear.h"
-
 namespace praxino {
 
 Linear::Linear(const ParameterScope& scope, int64_t in, int64_t out, const LinearOptions& options) {
@@ -14,10 +12,13 @@ Linear::Linear(const ParameterScope& scope, int64_t in, int64_t out, const Linea
   weight = deviation == 0
                ? scope.zeros("weight", {out, in}, options.role, options.slice)
                : scope.normal("weight", {out, in}, deviation, options.role, options.slice);
+  copy_ = scope.copy_of("weight");
   TORCH_CHECK(!options.bias || !options.slice, "Linear: a sliced weight has no bias");
   if (options.bias) bias = scope.zeros("bias", {out}, ParameterRole::kVector);
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return ops::linear(x, weight, bias); }
+ops::Matrix Linear::matrix() const { return {weight, copy_ ? copy_->of(weight) : at::Tensor()}; }
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return ops::linear(x, matrix(), bias); }
 
 }  // namespace praxino

@@ -39,6 +39,7 @@ at::Tensor Parameters::add(Parameter parameter) {
               parameter.name, ": the initial value must be float32");
   TORCH_CHECK(find(parameter.name) == nullptr, "parameter ", parameter.name, " is added twice");
   parameter.value = initial.detach().requires_grad_(true);
+  if (parameter.role == ParameterRole::kMatrix) parameter.copy = std::make_shared<WeightCopy>();
   index_.emplace(parameter.name, all_.size());
   all_.push_back(std::move(parameter));
   return all_.back().value;
@@ -86,6 +87,12 @@ at::Tensor ParameterScope::add(Parameter parameter, at::IntArrayRef shape) const
                         .expand(sizes);
   if (generator_.defined()) parameter.value = first_value(parameter, generator_).to(device_);
   return parameters_->add(std::move(parameter));
+}
+
+std::shared_ptr<WeightCopy> ParameterScope::copy_of(std::string_view name) const {
+  const Parameter* const made = parameters_->find(prefix_ + std::string(name));
+  TORCH_CHECK(made != nullptr, "ParameterScope: there is no parameter ", prefix_, name);
+  return made->copy;
 }
 
 at::Tensor ParameterScope::zeros(std::string_view name, at::IntArrayRef shape, ParameterRole role,

@@ -6,7 +6,6 @@
 
 #include <utility>
 
-#include "praxino/ops/linear.h"
 #include "praxino/parallel/exchange.h"
 
 namespace praxino {
@@ -31,15 +30,16 @@ struct Held : torch::CustomClassHolder {
 };
 using HeldPtr = c10::intrusive_ptr<Held>;
 
-// Saves the tokens (this rank's, or all), then the weights in the tokens' type.
+// Saves the tokens (this rank's, or all), then the weights in the tokens' type, `converted`.
 struct GatheredProducts : torch::autograd::Function<GatheredProducts> {
-  static variable_list forward(AutogradContext* ctx, const at::Tensor& own, at::TensorList weights,
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& own,
+                               at::TensorList /*weights*/, at::TensorList converted,
                                const HeldPtr& held) {
     const at::Tensor all = held->gather(own).wait();
     variable_list saved = {held->shares.keep_gathered ? all : own}, products;
-    for (const at::Tensor& weight : weights) {
-      saved.push_back(weight.to(own.scalar_type()));
-      products.push_back(at::linear(all, saved.back()));
+    for (const at::Tensor& weight : converted) {
+      saved.push_back(weight);
+      products.push_back(at::linear(all, weight));
     }
     ctx->save_for_backward(std::move(saved));
     ctx->saved_data["held"] = c10::IValue::make_capsule(held);
@@ -52,7 +52,7 @@ struct GatheredProducts : torch::autograd::Function<GatheredProducts> {
     bool for_weights = false;
     for (size_t i = 1; i <= grads.size(); ++i) for_weights |= ctx->needs_input_grad(i);
 
-    variable_list result(grads.size() + 2);  // own, weights, held
+    variable_list result(2 * grads.size() + 2);  // own, weights, converted, held
     PendingTensor gathered, summed;
     if (for_weights && !held->shares.keep_gathered) gathered = held->gather(saved[0]);
     if (ctx->needs_input_grad(0)) summed = held->sum(term_of_tokens(grads, saved));
@@ -81,20 +81,24 @@ struct GatheredProducts : torch::autograd::Function<GatheredProducts> {
 }  // namespace
 
 std::vector<at::Tensor> gathered_products(const at::Tensor& own,
-                                          const std::vector<at::Tensor>& weights,
+                                          const std::vector<ops::Matrix>& matrices,
                                           const TokenShares& shares, const Communicator& tensor) {
+  std::vector<at::Tensor> products, weights, converted;
   if (tensor.size() > 1) {
-    return GatheredProducts::apply(own, at::TensorList(weights),
+    for (const ops::Matrix& matrix : matrices) {
+      weights.push_back(matrix.weight);
+      converted.push_back(matrix.in(own.scalar_type()));
+    }
+    return GatheredProducts::apply(own, at::TensorList(weights), at::TensorList(converted),
                                    c10::make_intrusive<Held>(shares, tensor));
   }
-  std::vector<at::Tensor> products;
-  for (const at::Tensor& weight : weights) products.push_back(ops::linear(own, weight));
+  for (const ops::Matrix& matrix : matrices) products.push_back(ops::linear(own, matrix));
   return products;
 }
 
-at::Tensor summed_product(const at::Tensor& x, const at::Tensor& weight, const TokenShares& shares,
+at::Tensor summed_product(const at::Tensor& x, const ops::Matrix& matrix, const TokenShares& shares,
                           const Communicator& tensor) {
-  return scatter_sum(ops::linear(x, weight), kTokens, shares.tokens, tensor);
+  return scatter_sum(ops::linear(x, matrix), kTokens, shares.tokens, tensor);
 }
 
 }  // namespace praxino

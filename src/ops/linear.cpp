@@ -10,11 +10,10 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Keeps bfloat16 copies of both operands for the backward pass; the weight's gradient leaves in
-// float32.
+// Keeps both operands in bfloat16 for the backward pass; the weight's gradient leaves in float32.
 struct LinearBf16 : torch::autograd::Function<LinearBf16> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight) {
-    const at::Tensor rounded = weight.to(at::kBFloat16);
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& /*weight*/,
+                            const at::Tensor& rounded) {
     ctx->save_for_backward({x, rounded});
     return at::linear(x, rounded);
   }
@@ -23,17 +22,21 @@ struct LinearBf16 : torch::autograd::Function<LinearBf16> {
     at::Tensor grad_x, grad_weight;
     if (ctx->needs_input_grad(0)) grad_x = linear_gradient_of_x(grads[0], saved[1]);
     if (ctx->needs_input_grad(1)) grad_weight = linear_gradient_of_weight(grads[0], saved[0]);
-    return {grad_x, grad_weight};
+    return {grad_x, grad_weight, at::Tensor()};
   }
 };
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (x.scalar_type() == weight.scalar_type()) {
-    return at::linear(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
+at::Tensor Matrix::in(at::ScalarType type) const {
+  return copy.defined() && copy.scalar_type() == type ? copy : weight.detach().to(type);
+}
+
+at::Tensor linear(const at::Tensor& x, const Matrix& matrix, const at::Tensor& bias) {
+  if (x.scalar_type() == matrix.weight.scalar_type()) {
+    return at::linear(x, matrix.weight, bias.defined() ? std::optional(bias) : std::nullopt);
   }
-  const at::Tensor y = LinearBf16::apply(x, weight);
+  const at::Tensor y = LinearBf16::apply(x, matrix.weight, matrix.in(at::kBFloat16));
   return bias.defined() ? y + bias.to(y.scalar_type()) : y;
 }
 

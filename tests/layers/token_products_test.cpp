@@ -26,6 +26,10 @@ using Tensors = std::vector<at::Tensor>;
 
 constexpr int64_t kBatch = 2, kFrames = 3, kWidth = 24, kTokens = 2;
 
+std::vector<ops::Matrix> matrices(const Tensors& weights) {
+  return {weights.begin(), weights.end()};
+}
+
 /// This rank's tokens and weights as leaves, the same values whenever they are made.
 struct Leaves {
   Leaves(const std::vector<int64_t>& counts, int64_t rank, size_t matrices, at::ScalarType type) {
@@ -95,7 +99,8 @@ class TokenProducts : public ::testing::TestWithParam<Case> {
 TEST_P(TokenProducts, OfGatheredTokensAreLinearOfGatheredPieces) {
   for (const bool keep : {false, true}) {
     run([&](const Communicator& group, const Leaves& ours, const Leaves& theirs) {
-      const Tensors got = gathered_products(ours.tokens, ours.weights, shares(keep), group);
+      const Tensors got =
+          gathered_products(ours.tokens, matrices(ours.weights), shares(keep), group);
       const at::Tensor all = gather_pieces(theirs.tokens, kTokens, GetParam().counts, group);
       Tensors want;
       for (const at::Tensor& weight : theirs.weights) want.push_back(ops::linear(all, weight));
@@ -124,7 +129,7 @@ TEST_P(TokenProducts, SummedAreThePartsOfASum) {
 TEST_P(TokenProducts, GradientsThatNobodyWantsAreLeftOut) {
   run([&](const Communicator& group, const Leaves& ours, const Leaves& theirs) {
     const auto products = [&](const at::Tensor& tokens, const Tensors& weights) {
-      return gathered_products(tokens, weights, shares(false), group);
+      return gathered_products(tokens, matrices(weights), shares(false), group);
     };
     const Tensors both = differentiated(products(theirs.tokens, theirs.weights), theirs);
     Tensors fixed;
@@ -186,7 +191,9 @@ TEST(TokenProducts, TheBackwardPassMultipliesWhileItGathersAndSums) {
     const Leaves leaves(counts, mesh.tensor().rank(), 1, at::kFloat);
     const TokenShares shares{.tokens = counts, .frames = {}};
     const at::Tensor loss =
-        gathered_products(leaves.tokens, leaves.weights, shares, mesh.tensor()).front().sum();
+        gathered_products(leaves.tokens, matrices(leaves.weights), shares, mesh.tensor())
+            .front()
+            .sum();
     int own = 0;
     const bool first = mesh.tensor().rank() == 0;
     const ProductWatch watch([&] {
@@ -213,7 +220,7 @@ TEST(TokenProducts, AreGatheredOnceIfKeptAndElseTwice) {
     const Tensors weights = {at::empty({12, 16}, options).requires_grad_(grad),
                              at::empty({4, 16}, options).requires_grad_(grad)};
     const TokenShares shares{.tokens = {8, 8, 8, 8}, .frames = {}, .keep_gathered = keep};
-    const Tensors y = gathered_products(own, weights, shares, mesh->tensor());
+    const Tensors y = gathered_products(own, matrices(weights), shares, mesh->tensor());
     if (grad) (y[0].sum() + y[1].sum()).backward();
     const PlannedBytes after = mesh->tensor().planned_bytes();
     return std::pair(after.moved - before.moved, after.summed - before.summed);

@@ -16,7 +16,7 @@ TEST(Linear, ComputesInBfloat16WithFloat32Gradients) {
     return at::linear(in[0], in[1], in[2]);
   };
   const auto rounded = [](const std::vector<at::Tensor>& in) {
-    return linear(in[0].to(at::kBFloat16), in[1], in[2]);
+    return ops::linear(in[0].to(at::kBFloat16), in[1], in[2]);
   };
   const std::vector<at::Tensor> inputs = {normal({3, 5, 24}, 1), normal({7, 24}, 2),
                                           normal({7}, 3)};

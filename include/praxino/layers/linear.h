@@ -3,10 +3,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 #include <string_view>
 
 #include "praxino/layers/parameters.h"
+#include "praxino/ops/linear.h"
 
 namespace praxino {
 
@@ -24,6 +26,11 @@ struct Linear {
   Linear() = default;
   Linear(const ParameterScope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
   at::Tensor operator()(const at::Tensor& x) const;  // computes in x's dtype (ops/linear.h)
+  /// The weight, with its copy where one is kept and up to date (layers/weight_copies.h).
+  ops::Matrix matrix() const;
+
+ private:
+  std::shared_ptr<const WeightCopy> copy_;
 };
 
 }  // namespace praxino

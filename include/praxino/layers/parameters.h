@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "praxino/layers/slice.h"
+#include "praxino/layers/weight_copies.h"
 
 namespace praxino {
 
@@ -37,6 +39,7 @@ struct Parameter {
   ParameterRole role = ParameterRole::kMatrix;
   std::optional<Slice> slice = {};  // which part of the model's tensor `value` is; none: all of it
   Initial initial = {};
+  std::shared_ptr<WeightCopy> copy = {};  // of a matrix
 
   std::vector<int64_t> whole_sizes() const;  // of the model's tensor
 };
@@ -83,6 +86,8 @@ class ParameterScope {
   at::Tensor ones(std::string_view name, at::IntArrayRef shape, ParameterRole role) const;
   at::Tensor normal(std::string_view name, at::IntArrayRef shape, double deviation,
                     ParameterRole role, const std::optional<Slice>& slice = {}) const;
+  /// Of a parameter that was made here; null for those that are no matrices.
+  std::shared_ptr<WeightCopy> copy_of(std::string_view name) const;
 
  private:
   at::Tensor add(Parameter parameter, at::IntArrayRef shape) const;
