@@ -4,6 +4,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
@@ -56,16 +57,26 @@ Operation without_graph(Tensor (*operation)(const Inputs&)) {
   };
 }
 
+Tensor copy_for(const Tensor& weight) {
+  return at::zeros(weight.sizes(), weight.options().dtype(at::kBFloat16));
+}
+
+// 1 where the copy is not the weight, rounded.
+Tensor wrong(const Tensor& copy, const Tensor& weight) {
+  return copy.ne(weight.to(at::kBFloat16)).to(at::kFloat);
+}
+
 Tensor adamw_kernel(const Inputs& in) {
+  const Tensor copy = copy_for(in[0]);
   const ParameterUpdate update({{.weight = in[0],
                                  .first = in[1],
                                  .second = in[2],
                                  .average = {},
-                                 .copy = {},
+                                 .copy = copy,
                                  .rate = kRate,
                                  .decay = kDecay}});
   update.adamw({in[3]}, judge(update, in[3]).values, kBetas, kEpsilon);
-  return at::cat({in[0], in[1], in[2]});
+  return at::cat({in[0], in[1], in[2], wrong(copy, in[0])});
 }
 
 Tensor adamw_formula(const Inputs& in) {
@@ -76,28 +87,29 @@ Tensor adamw_formula(const Inputs& in) {
   const Tensor deviation = (v / (1 - std::pow(kBetas[1], t))).sqrt() + kEpsilon;
   const Tensor w =
       in[0] * (1 - rate * kDecay) - m / (1 - std::pow(kBetas[0], t)) * rate / deviation;
-  return at::cat({w, m, v});
+  return at::cat({w, m, v, at::zeros_like(w)});
 }
 
 Tensor muon_kernel(const Inputs& in) {
+  const Tensor copy = copy_for(in[0]);
   const ParameterUpdate update({{.weight = in[0],
                                  .first = in[1],
                                  .second = {},
                                  .average = {},
-                                 .copy = {},
+                                 .copy = copy,
                                  .rate = kRate,
                                  .decay = kDecay}});
   const StepValues values = judge(update, in[3]).values;
   const Tensor directions = update.momentum({in[3]}, values, kMomentum);
   update.apply(in[2], values, kScale);
-  return at::cat({in[0], in[1], directions});
+  return at::cat({in[0], in[1], directions, wrong(copy, in[0])});
 }
 
 Tensor muon_formula(const Inputs& in) {
   const Tensor fresh = clipped(in[3]) * (1 - kMomentum);
   const Tensor m = in[1] * kMomentum + fresh;
   const Tensor w = in[0] * (1 - kRate * kFactor * kDecay) - in[2] * (kRate * kFactor * kScale);
-  return at::cat({w, m, fresh + m * kMomentum});
+  return at::cat({w, m, fresh + m * kMomentum, at::zeros_like(w)});
 }
 
 Tensor values_kernel(const Inputs& in) {

@@ -9,6 +9,7 @@ AdamW::AdamW(Options options, const std::vector<Parameter>& parameters) : option
   for (const Parameter& parameter : parameters) {
     names_.push_back(parameter.name);
     parameters_.push_back(parameter.value);
+    copies_.push_back(parameter.copy);
     first_.push_back(at::zeros_like(parameter.value.detach()));
     second_.push_back(at::zeros_like(parameter.value.detach()));
   }
@@ -26,6 +27,8 @@ void AdamW::step(const std::vector<at::Tensor>& gradients, const GradientCheck& 
                     options_.peak_rate * rate, options_.betas[0], options_.betas[1],
                     options_.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false,
                     check.divisor, check.skipped);
+  // Which the kernel leaves out: without it copies of the weights would seem to be theirs still.
+  for (const at::Tensor& parameter : parameters_) parameter.unsafeGetTensorImpl()->bump_version();
 }
 
 std::vector<ops::UpdatedParameter> AdamW::updated() const {
@@ -35,7 +38,7 @@ std::vector<ops::UpdatedParameter> AdamW::updated() const {
                        .first = first_[i],
                        .second = second_[i],
                        .average = {},
-                       .copy = {},
+                       .copy = copies_[i] ? copies_[i]->lend() : at::Tensor(),
                        .rate = options_.peak_rate,
                        .decay = options_.weight_decay});
   }

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,7 +31,7 @@ class AdamW {
   /// 1 (float32, on the device).
   void step(const std::vector<at::Tensor>& gradients, const GradientCheck& check,
             const at::Tensor& steps, double rate) const;
-  /// As the kernels take them: weights, moments, rate and decay.
+  /// As the kernels take them: weights, moments, copies, rate and decay.
   std::vector<ops::UpdatedParameter> updated() const;
   void append_state(std::vector<std::pair<std::string, at::Tensor>>& state) const;
 
@@ -38,8 +39,9 @@ class AdamW {
   Options options_;
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_;
-  std::vector<at::Tensor> first_;   // exp_avg
-  std::vector<at::Tensor> second_;  // exp_avg_sq
+  std::vector<std::shared_ptr<WeightCopy>> copies_;  // null: no matrix
+  std::vector<at::Tensor> first_;                    // exp_avg
+  std::vector<at::Tensor> second_;                   // exp_avg_sq
 };
 
 }  // namespace praxino

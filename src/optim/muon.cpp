@@ -74,11 +74,12 @@ at::Tensor Muon::orthogonal(const at::Tensor& batch, const Group& group) const {
 std::vector<ops::UpdatedParameter> Muon::updated(const Group& group) const {
   std::vector<ops::UpdatedParameter> updated;
   for (size_t i = 0; i < group.members.size(); ++i) {
+    const std::shared_ptr<WeightCopy>& copy = copies_[group.members[i]];
     updated.push_back({.weight = parameters_[group.members[i]].detach(),
                        .first = group.momentum[static_cast<int64_t>(i)],
                        .second = {},
                        .average = {},
-                       .copy = {},
+                       .copy = copy ? copy->lend() : at::Tensor(),
                        .rate = options_.peak_rate,
                        .decay = options_.weight_decay});
   }
@@ -100,6 +101,7 @@ Muon::Muon(Options options, const std::vector<Parameter>& parameters, const Comm
     by_shape[shape].push_back(parameters_.size());
     names_.push_back(parameter.name);
     parameters_.push_back(parameter.value);
+    copies_.push_back(parameter.copy);
   }
   for (const auto& [shape, members] : by_shape) {
     const int64_t matrix = std::max<int64_t>(c10::multiply_integers(std::get<0>(shape)), 1);

@@ -53,7 +53,7 @@ class Muon {
   /// of the ranks that share them, and the result has this rank's parts.
   at::Tensor orthogonal(const at::Tensor& batch, const Group& group) const;
   const std::vector<Group>& groups() const { return groups_; }
-  /// A group as the kernels take it: weights, momentum, rate and decay.
+  /// A group as the kernels take it: weights, momentum, copies, rate and decay.
   std::vector<ops::UpdatedParameter> updated(const Group& group) const;
 
  private:
@@ -64,6 +64,7 @@ class Muon {
   Options options_;
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_;
+  std::vector<std::shared_ptr<WeightCopy>> copies_;
   std::vector<Group> groups_;
   Communicator tensor_;
 };

@@ -44,6 +44,7 @@ class MuonWithAdamW final : public Optimizer {
   MuonWithAdamW(const OptimConfig& config, const Parameters& parameters,
                 const OptimizerRanks& ranks, Ema* averages)
       : config_(config),
+        all_(&parameters),
         sum_(ranks.sum),
         averages_(averages),
         muon_({.peak_rate = config.lr,
@@ -107,11 +108,13 @@ class MuonWithAdamW final : public Optimizer {
     muon_.step(take(muon_.parameters()), check, rate);
     decayed_.step(take(decayed_.parameters()), check, steps_, rate);
     plain_.step(take(plain_.parameters()), check, steps_, rate);
+    refresh_copies(*all_);
     if (averages_ != nullptr) averages_->update(check.skipped);
     return {.gradient_norm = check.norm, .skipped = check.skipped};
   }
 
   OptimConfig config_;
+  const Parameters* all_;
   SumOverRanks sum_;
   Ema* averages_;  // null: none
   double rate_ = 1;

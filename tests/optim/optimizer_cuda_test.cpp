@@ -69,7 +69,10 @@ struct Side {
   explicit Side(const OptimConfig& config, at::Device device)
       : parameters(model_on(device)),
         ema(0.99, parameters),
-        optimizer(make_optimizer(config, parameters, {}, &ema)) {}
+        optimizer(make_optimizer(config, parameters, {}, &ema)) {
+    keep_copies(parameters);
+    refresh_copies(parameters);
+  }
   auto state() const {
     auto all = optimizer->state();
     for (const auto& average : ema.averages())
@@ -81,6 +84,15 @@ struct Side {
   Ema ema;
   std::unique_ptr<Optimizer> optimizer;
 };
+
+void expect_current_copies(const Parameters& parameters) {
+  for (const Parameter& p : parameters.all()) {
+    if (p.role != ParameterRole::kMatrix) continue;
+    const at::Tensor copy = p.copy->of(p.value);
+    ASSERT_TRUE(copy.defined()) << p.name;
+    EXPECT_TRUE(testing::same_bits(copy, p.value.detach().to(at::kBFloat16))) << p.name;
+  }
+}
 
 TEST_P(OptimizerOnGpu, GoesWhereTheFormulasGo) {
   Side cpu(config_, at::kCPU), gpu(config_, at::kCUDA);
@@ -94,6 +106,7 @@ TEST_P(OptimizerOnGpu, GoesWhereTheFormulasGo) {
     }
     EXPECT_EQ(stats[1].skipped.item<float>(), step == 2 ? 1 : 0);
     EXPECT_LT(relative_error(stats[1].gradient_norm.cpu(), stats[0].gradient_norm), 1e-6);
+    expect_current_copies(gpu.parameters);
   }
   const auto want = testing::snapshot(cpu.parameters, cpu.state());
   // Muon's directions come from bf16 products, on the GPU of another order; see docs/numerics.md.

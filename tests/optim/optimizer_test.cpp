@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "small_model.h"
+#include "support/weight_casts.h"
 
 namespace praxino {
 namespace {
@@ -55,6 +56,36 @@ TEST_P(BothOptimizers, ReachTheBottomOfABowl) {
     optimizer->step(value, std::pow(1 - i / 300.0, 2));
   }
   EXPECT_LT(loss().item<double>(), 1e-3 * start);
+}
+
+TEST_P(BothOptimizers, WriteTheCopiesOfMatrices) {
+  keep_copies(parameters_);
+  refresh_copies(parameters_);
+  const auto optimizer = make_optimizer(config_, parameters_);
+  testing::WeightCasts casts(parameters_);
+  for (uint64_t step = 0; step < 3; ++step) {
+    set_gradients(parameters_, 10 * step);
+    const at::Tensor loss = at::full({}, step == 1 ? kNaN : 1.0);
+    EXPECT_EQ(optimizer->step(loss, 1).skipped.item<float>(), step == 1 ? 1 : 0);
+    EXPECT_EQ(casts.take(), 3) << "each matrix once";
+    for (const Parameter& p : parameters_.all()) {
+      if (p.role != ParameterRole::kMatrix) continue;
+      const at::Tensor copy = p.copy->of(p.value);
+      ASSERT_TRUE(copy.defined()) << p.name;
+      EXPECT_TRUE(testing::same_bits(copy, p.value.detach().to(at::kBFloat16))) << p.name;
+    }
+    casts.take();
+  }
+}
+
+// AdamW's fused kernel changes weights behind the back of their version counters.
+TEST_P(BothOptimizers, ShowThatWeightsHaveChanged) {
+  std::vector<int64_t> before;
+  for (const Parameter& p : parameters_.all()) before.push_back(p.value._version());
+  const auto optimizer = make_optimizer(config_, parameters_);
+  take_step(*optimizer, parameters_, 1);
+  for (size_t i = 0; i < before.size(); ++i)
+    EXPECT_GT(parameters_.all()[i].value._version(), before[i]) << parameters_.all()[i].name;
 }
 
 /// Breaks one thing about a step.

@@ -66,8 +66,9 @@ class Ema;
 /// model, `ranks` makes the gradient norm, and so clipping and skipping, that of the whole model,
 /// and gives Muon whole matrices; the loss must then be the same on every rank, and the ranks of
 /// ranks.tensor must hold parts of the same matrices. `averages` is borrowed, too, and may be off:
-/// where it is given, step() updates it, so that a GPU does both in one pass over memory. On a GPU
-/// whose kernels serve, a step is a handful of launches (praxino/ops/parameter_update.h).
+/// where it is given, step() updates it, so that a GPU does both in one pass over memory; and so it
+/// does with the copies that the parameters keep (praxino/layers/weight_copies.h). On a GPU whose
+/// kernels serve, a step is a handful of launches (praxino/ops/parameter_update.h).
 std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config, const Parameters& parameters,
                                           const OptimizerRanks& ranks = {},
                                           Ema* averages = nullptr);
