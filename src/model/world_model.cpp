@@ -404,6 +404,10 @@ void WorldModel::tell_blocks(std::function<CheckpointHooks(int64_t)> hooks) {
 
 const std::vector<int64_t>& WorldModel::block_of_parameters() const { return state_->block_of; }
 
+void WorldModel::keep_copies() {
+  if (state_->options.bf16) praxino::keep_copies(state_->parameters);
+}
+
 void WorldModel::draw_weights(const Parameters& kept) const {
   const at::NoGradGuard no_grad;
   const at::Generator generator = state_->generator();

@@ -66,10 +66,11 @@ struct Session::State {
     const at::Tensor signal = at::full({batch, 1}, tau, z.options());
     const CachePlace place = model.place(*cache);
     // While the cache fills, each frame sees one more than the last: not worth a recording each.
+    const bool replays = graph && cache->full();
+    if (replays) refresh_copies(model.parameters());  // of which a recording may read
     const at::Tensor prediction =
-        graph && cache->full()
-            ? graph->run({z, signal, actions.values, actions.known, place.slot, place.times})[0]
-            : model.decode_at(z, signal, actions, place, *cache);
+        replays ? graph->run({z, signal, actions.values, actions.known, place.slot, place.times})[0]
+                : model.decode_at(z, signal, actions, place, *cache);
     if (append) model.append(z, signal, *cache);
     return prediction;
   }

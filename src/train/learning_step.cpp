@@ -73,6 +73,8 @@ LearningStep::~LearningStep() = default;
 
 LearningStep::Result LearningStep::run(const NextPart& next_part,
                                        const std::function<double()>& rate) {
+  // What wrote weights since the step before: a restored checkpoint, averages that came and went.
+  if (sharded_ == nullptr) refresh_copies(world_.model->parameters());
   if (graph_ && optimizer_.recordable()) return replayed(next_part, rate);
   Result result = learn(next_part, rate);
   if (graph_ && !optimizer_.recordable() && !std::exchange(said_not_recordable_, true)) {

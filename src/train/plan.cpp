@@ -56,16 +56,18 @@ PlannedStep rank_step(const RunConfig& config, const std::vector<ActionField>& f
 std::string note_of(MemoryKind kind, bool bf16, bool sharded) {
   switch (kind) {
     case MemoryKind::kWeights:
-      return sharded ? "float32, a rank's share; room for two blocks and the gradients of one"
-                     : "float32, the masters themselves; rotary tables";
+      if (sharded) return "float32, a rank's share; room for two blocks and the gradients of one";
+      return bf16 ? "float32, the masters themselves; bfloat16 copies of matrices; rotary tables"
+                  : "float32, the masters themselves; rotary tables";
     case MemoryKind::kMoments: return "of the optimizer, of what the rank owns";
     case MemoryKind::kAverages: return "optim.ema, of what the rank owns";
     case MemoryKind::kGradients: return "those that exist at the fullest moment";
     case MemoryKind::kBatch: return "uint8 frames";
     case MemoryKind::kActivations:
-      return bf16 ? "kept for the backward pass, bfloat16 copies of the weights, what travels "
-                    "between ranks"
-                  : "kept for the backward pass, temporaries, what travels between ranks";
+      return bf16 && sharded
+                 ? "kept for the backward pass, bfloat16 copies of the weights, what travels "
+                   "between ranks"
+                 : "kept for the backward pass, temporaries, what travels between ranks";
     case MemoryKind::kUpdate: return "temporaries of the optimizer";
   }
   return "";

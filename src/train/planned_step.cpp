@@ -97,13 +97,18 @@ PlannedStep plan_step(const RunConfig& config, const std::vector<ActionField>& f
                  {.ranks = ranks.model_ranks(), .drawn = !shards_weights(config.parallel, ranks)});
   std::optional<ShardedModel> sharded;
   if (ranks.several()) sharded.emplace(*world.model, config.parallel, ranks);
+  if (!shards_weights(config.parallel, ranks)) world.model->keep_copies();
   const Parameters& parameters = sharded ? sharded->own() : world.model->parameters();
   log->begin_phase("start", MemoryKind::kMoments);
   const auto optimizer = make_optimizer(config.optim, parameters,
                                         sharded ? sharded->optimizer_ranks() : OptimizerRanks());
   log->begin_phase("start", MemoryKind::kAverages);
   Ema averages(config.optim.ema, parameters);
-  if (sharded) sharded->start_sharing_weights();  // as the step before has
+  if (sharded) {  // as the step before has
+    sharded->start_sharing_weights();
+  } else {
+    refresh_copies(parameters);
+  }
   Sent sent(*mesh);
 
   PlannedStep plan;

@@ -151,11 +151,13 @@ void ShardedModel::find_spoiled() {
 }
 
 void ShardedModel::start_sharing_weights() {
+  forget_copies(model_.parameters());
   for (const Held& held : held_) held.with([](auto& p) { p.gather_weights(); });
 }
 
 void ShardedModel::settle() {
   for (const Held& held : held_) held.with([](auto& p) { p.wait_for_weights(); });
+  refresh_copies(model_.parameters());
 }
 
 }  // namespace praxino

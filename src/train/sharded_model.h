@@ -56,7 +56,8 @@ class ShardedModel {
   /// comes to the last one first. 0: it gave none, or, where ranks share the model and hand each
   /// other what is not finite, another of them had it in a later parameter.
   const at::Tensor& spoiled_gradient() const { return spoiled_; }
-  /// After own() has changed; settle() waits until every rank has all weights that it keeps.
+  /// After own() has changed; settle() waits until every rank has all weights that it keeps, and
+  /// rounds the model's copies of them anew: weights travel as float32 and come without.
   void start_sharing_weights();
   void settle();
   /// What is told of the runs of a block where weights are sharded: they are here in between.

@@ -149,7 +149,7 @@ void Trainer::State::evaluate_held_out() {
 void Trainer::State::swap_averages() {
   if (!ema->enabled()) return;
   ema->swap();
-  if (!sharded) return;
+  if (!sharded) return refresh_copies(world.model->parameters());
   sharded->start_sharing_weights();
   sharded->settle();
 }

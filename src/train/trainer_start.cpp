@@ -55,6 +55,7 @@ Trainer::State::State(const RunConfig& c, const TrainOptions& options)
   const bool resumes = ranks.agree(store->steps().empty() ? 0 : 1) != 0;
   if (ranks.several())
     sharded = std::make_unique<ShardedModel>(*world.model, config.parallel, ranks);
+  if (!shards_weights(config.parallel, ranks)) world.model->keep_copies();
   const Parameters& own = sharded ? sharded->own() : world.model->parameters();
   ranks.on_all([&] {
     if (!drawn && !resumes) world.model->draw_weights(own);

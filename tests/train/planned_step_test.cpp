@@ -35,6 +35,7 @@ RunConfig small_run() {
 struct Case {
   std::string name;
   std::function<void(RunConfig&)> change;
+  double within = 0.05;
 };
 
 /// What a real training step on the CPU has allocated at most, everything since the making of the
@@ -72,8 +73,9 @@ TEST_P(PlannedMemory, IsWithinFivePercentOfTheAllocatorsTruePeak) {
   const auto measured = static_cast<double>(measured_peak(config));
   const auto planned =
       static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
-  EXPECT_NEAR(planned / measured, 1, 0.05) << "planned " << planned << " bytes, measured "
-                                           << measured << ", peak in " << plan.peak.phase;
+  EXPECT_NEAR(planned / measured, 1, GetParam().within)
+      << "planned " << planned << " bytes, measured " << measured << ", peak in "
+      << plan.peak.phase;
 }
 
 /// What a step of the fullest of several ranks takes, as planned and in truth.
@@ -93,6 +95,14 @@ TEST_F(PlannedMemory, OfRanksIsWithinTenPercentOfTheFullestOnes) {
   };
   const std::vector<RankCase> cases = {{"data", {.data = 2}},
                                        {"data-muon", {.data = 2}, muon},
+                                       {"data-bf16",
+                                        {.data = 2},
+                                        [&](RunConfig& c) {
+                                          checkpointed(c);
+                                          c.run.precision = "bf16";
+                                          c.model.width = 256;
+                                          c.data.batch = 2;
+                                        }},
                                        {"tensor", {.tensor = 2}},
                                        {"tensor-checkpointed", {.tensor = 2}, checkpointed},
                                        {"tensor-muon", {.tensor = 2}, muon},
@@ -119,7 +129,11 @@ TEST_F(PlannedMemory, OfRanksIsWithinTenPercentOfTheFullestOnes) {
     RunConfig part = config;
     part.data.batch /= one.mesh.data;
     const auto fields = Dataset::open(config.data.path).config().actions;
-    const PlannedStep plan = plan_step(part, fields, {.device = at::kCPU, .mesh = one.mesh});
+    const PlannedStep plan =
+        plan_step(part, fields,
+                  {.device = at::kCPU,
+                   .bf16 = use_bf16(config.run.precision, at::Device(at::kCPU)),
+                   .mesh = one.mesh});
     const auto measured = static_cast<double>(testing::peaks_of_a_rank(config, one.mesh).step);
     const auto planned =
         static_cast<double>(plan.peak.bytes.total() - plan.peak.bytes.of(MemoryKind::kBatch));
@@ -172,6 +186,24 @@ TEST(PlannedStep, CountsTheParametersThatBuildingGives) {
   EXPECT_EQ(plan.forward_flops, world.model->forward_flops(config.data.clip_frames));
 }
 
+// 2 bytes an element of the matrices of the blocks, in whole pieces of 512 bytes; not where weights
+// come and go.
+TEST(PlannedStep, CountsTheCopiesOfMatrices) {
+  RunConfig config = small_run();
+  config.model.activation_checkpointing = true;
+  int64_t bytes = 0;
+  for (const Parameter& p : build_world(config, {}).model->parameters().all())
+    if (p.role == ParameterRole::kMatrix) bytes += (2 * p.value.numel() + 511) / 512 * 512;
+  EXPECT_GT(bytes, 1'000'000);
+  const auto weights = [&](bool bf16, const MeshShape& mesh) {
+    return plan_step(config, {}, {.bf16 = bf16, .mesh = mesh}).lasting.of(MemoryKind::kWeights);
+  };
+  EXPECT_EQ(weights(true, {}) - weights(false, {}), bytes);
+  EXPECT_EQ(weights(true, {.data = 2}) - weights(false, {.data = 2}), bytes);
+  config.parallel.shard_weights = true;
+  EXPECT_EQ(weights(true, {.data = 2}), weights(false, {.data = 2}));
+}
+
 TEST(PlannedStep, TakesNoMemoryForAModelLargerThanTheMachine) {
   RunConfig config = small_run();
   config.model.width = 16384;
@@ -182,7 +214,7 @@ TEST(PlannedStep, TakesNoMemoryForAModelLargerThanTheMachine) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    TenConfigurations, PlannedMemory,
+    TwelveConfigurations, PlannedMemory,
     ::testing::Values(
         Case{"space_time", [](RunConfig&) {}},
         Case{"frame_causal", [](RunConfig& c) { c.model.attention = "frame_causal"; }},
@@ -219,6 +251,22 @@ INSTANTIATE_TEST_SUITE_P(
                c.model.attention = "frame_causal";
              }},
         Case{"bf16_in_space_and_time", [](RunConfig& c) { c.run.precision = "bf16"; }},
+        Case{"bf16_checkpointed",
+             [](RunConfig& c) {
+               c.run.precision = "bf16";
+               c.model.activation_checkpointing = true;
+               c.model.width = 256;
+               c.data.batch = 1;
+             }},
+        Case{"bf16_of_adamw_in_parts",
+             [](RunConfig& c) {
+               c.run.precision = "bf16";
+               c.optim.kind = "adamw";
+               c.optim.gradient_accumulation = 2;
+               c.model.width = 256;
+               c.data.batch = 2;
+             },
+             /*within=*/0.02},  // weights rounded in every pass would be 4 % more
         Case{"wide_for_its_batch",
              [](RunConfig& c) {
                c.model.width = 512;

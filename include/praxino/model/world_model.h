@@ -93,6 +93,11 @@ class WorldModel {
   /// The number of the block that each parameter belongs to, -1 for those outside of the blocks.
   const std::vector<int64_t>& block_of_parameters() const;
 
+  /// Where it multiplies in bfloat16: keeps copies of the matrices that it multiplies tokens with
+  /// (layers/weight_copies.h), for training that writes and refreshes them. Not where weights come
+  /// and go. Else nothing.
+  void keep_copies();
+
   /// Writes the initial weights into those of the model's parameters that `kept` holds, by name:
   /// the bits of a model that is `drawn`. Each is drawn on the CPU after the one before it, whole,
   /// and dropped.
