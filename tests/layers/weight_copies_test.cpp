@@ -10,11 +10,13 @@
 #include "praxino/layers/linear.h"
 #include "praxino/layers/token_products.h"
 #include "praxino/parallel/mesh.h"
-#include "support/tensors.h"
+#include "support/weight_copies.h"
 
 namespace praxino {
 namespace {
 
+using testing::current_copies;
+using testing::matrices;
 using testing::normal;
 using testing::same_bits;
 using Tensors = std::vector<at::Tensor>;
@@ -31,14 +33,6 @@ at::Tensor copy_of(const Parameter& parameter) { return parameter.copy->of(param
 
 at::Tensor rounded(const at::Tensor& weight) { return weight.detach().to(at::kBFloat16); }
 
-void expect_current(const Parameters& parameters) {
-  for (const Parameter& p : parameters.all()) {
-    if (p.role != ParameterRole::kMatrix) continue;
-    ASSERT_TRUE(copy_of(p).defined()) << p.name;
-    EXPECT_TRUE(same_bits(copy_of(p), rounded(p.value))) << p.name;
-  }
-}
-
 TEST(WeightCopies, AreThoseOfMatricesInOnePieceOfMemory) {
   const Parameters parameters = three();
   refresh_copies(parameters);  // there are none
@@ -47,7 +41,7 @@ TEST(WeightCopies, AreThoseOfMatricesInOnePieceOfMemory) {
   EXPECT_EQ(parameters.find("border")->copy, nullptr);
   EXPECT_FALSE(copy_of(a).defined()) << "nobody has written it";
   refresh_copies(parameters);
-  expect_current(parameters);
+  EXPECT_EQ(current_copies(parameters), matrices(parameters));
   EXPECT_TRUE(a.copy->memory().is_alias_of(b.copy->memory()));
   EXPECT_EQ(b.copy->memory().storage_offset() % 256, 0);
   EXPECT_THROW(keep_copies(parameters), c10::Error);
@@ -73,7 +67,7 @@ TEST(WeightCopies, OfAnotherValueAreNeverRead) {
       }};
   for (size_t i = 0; i < changes.size(); ++i) {
     refresh_copies(parameters);
-    expect_current(parameters);
+    EXPECT_EQ(current_copies(parameters), matrices(parameters));
     const at::Tensor kept = b.copy->memory().clone();
     const void* const address = a.copy->memory().const_data_ptr();
     changes[i]();
@@ -138,15 +132,15 @@ TEST(WeightCopies, GiveProductsOfSharedTokensTheirBits) {
     const at::Tensor x = normal({1, 2, 3, 8}, rank).to(at::kBFloat16).requires_grad_();
     const TokenShares shares{.tokens = {3, 3}, .frames = {}};
     const auto run = [&] {
-      std::vector<ops::Matrix> matrices;
-      for (const Parameter& p : parameters.all()) matrices.emplace_back(p.value, copy_of(p));
-      const Tensors y = gathered_products(x, matrices, shares, mesh.tensor());
-      return differentiated(y[0] + y[1], {x, matrices[0].weight, matrices[1].weight});
+      std::vector<ops::Matrix> operands;
+      for (const Parameter& p : parameters.all()) operands.emplace_back(p.value, copy_of(p));
+      const Tensors y = gathered_products(x, operands, shares, mesh.tensor());
+      return differentiated(y[0] + y[1], {x, operands[0].weight, operands[1].weight});
     };
     const Tensors want = run();
     keep_copies(parameters);
     refresh_copies(parameters);
-    expect_current(parameters);
+    EXPECT_EQ(current_copies(parameters), matrices(parameters));
     expect_same_bits(run(), want);
     for (const Parameter& p : parameters.all()) p.copy->memory().fill_(1);
     EXPECT_FALSE(same_bits(run()[0], want[0])) << "the copy is what is multiplied with";

@@ -10,6 +10,7 @@
 #include "praxino/ops/parameter_update.h"
 #include "small_model.h"
 #include "support/nan_memory.h"
+#include "support/weight_copies.h"
 
 namespace praxino {
 namespace {
@@ -85,15 +86,6 @@ struct Side {
   std::unique_ptr<Optimizer> optimizer;
 };
 
-void expect_current_copies(const Parameters& parameters) {
-  for (const Parameter& p : parameters.all()) {
-    if (p.role != ParameterRole::kMatrix) continue;
-    const at::Tensor copy = p.copy->of(p.value);
-    ASSERT_TRUE(copy.defined()) << p.name;
-    EXPECT_TRUE(testing::same_bits(copy, p.value.detach().to(at::kBFloat16))) << p.name;
-  }
-}
-
 TEST_P(OptimizerOnGpu, GoesWhereTheFormulasGo) {
   Side cpu(config_, at::kCPU), gpu(config_, at::kCUDA);
   for (uint64_t step = 0; step < 5; ++step) {
@@ -106,7 +98,7 @@ TEST_P(OptimizerOnGpu, GoesWhereTheFormulasGo) {
     }
     EXPECT_EQ(stats[1].skipped.item<float>(), step == 2 ? 1 : 0);
     EXPECT_LT(relative_error(stats[1].gradient_norm.cpu(), stats[0].gradient_norm), 1e-6);
-    expect_current_copies(gpu.parameters);
+    EXPECT_EQ(testing::current_copies(gpu.parameters), testing::matrices(gpu.parameters));
   }
   const auto want = testing::snapshot(cpu.parameters, cpu.state());
   // Muon's directions come from bf16 products, on the GPU of another order; see docs/numerics.md.

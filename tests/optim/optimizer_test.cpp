@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "small_model.h"
-#include "support/weight_casts.h"
+#include "support/weight_copies.h"
 
 namespace praxino {
 namespace {
@@ -68,12 +68,7 @@ TEST_P(BothOptimizers, WriteTheCopiesOfMatrices) {
     const at::Tensor loss = at::full({}, step == 1 ? kNaN : 1.0);
     EXPECT_EQ(optimizer->step(loss, 1).skipped.item<float>(), step == 1 ? 1 : 0);
     EXPECT_EQ(casts.take(), 3) << "each matrix once";
-    for (const Parameter& p : parameters_.all()) {
-      if (p.role != ParameterRole::kMatrix) continue;
-      const at::Tensor copy = p.copy->of(p.value);
-      ASSERT_TRUE(copy.defined()) << p.name;
-      EXPECT_TRUE(testing::same_bits(copy, p.value.detach().to(at::kBFloat16))) << p.name;
-    }
+    EXPECT_EQ(testing::current_copies(parameters_), 3);
     casts.take();
   }
 }

@@ -3,18 +3,15 @@
 #include "train/learning_step.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "support/run_again_recorder.h"
-#include "support/tensors.h"
+#include "train/training_part.h"
 
 namespace praxino {
 namespace {
-
-using testing::normal;
 
 /// Another optimizer that says of itself what the test wants.
 class Claiming final : public Optimizer {
@@ -56,14 +53,7 @@ struct Learner {
   /// Step number `number`; its scalars, and the rate that it says.
   std::vector<std::pair<std::string, double>> learn(uint64_t number) {
     uint64_t part = 0;
-    const auto next_part = [&] {
-      const uint64_t sample = 2 * number + part++;
-      const at::Tensor tokens = world.tokenizer->encode(pictures(sample)).values;
-      return TrainingPart{
-          .input = world.objective->corrupt(
-              tokens, {1, {static_cast<int64_t>(sample), static_cast<int64_t>(sample) + 100}}),
-          .actions = {.values = at::zeros({2, 4, 0}), .known = at::zeros({2, 4}, at::kBool)}};
-    };
+    const auto next_part = [&] { return testing::training_part(world, 2 * number + part++); };
     const auto result = step.run(next_part, [&] { return 1.0 / static_cast<double>(number + 1); });
     std::vector<std::pair<std::string, double>> values = {{"rate", result.stats.learning_rate}};
     for (const auto& [name, value] : result.scalars)
@@ -71,10 +61,6 @@ struct Learner {
     values.emplace_back("norm", result.stats.gradient_norm.item<double>());
     values.emplace_back("was skipped", result.stats.skipped.item<double>());
     return values;
-  }
-
-  static at::Tensor pictures(uint64_t seed) {
-    return (normal({2, 4, 3, 16, 16}, seed) * 40 + 128).clamp(0, 255).to(at::kByte);
   }
 
   RunConfig config;

@@ -2,24 +2,25 @@
 // the bit, and rounds a weight where it was written, not where it is read.
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "support/temporary_folder.h"
-#include "support/tensors.h"
-#include "support/weight_casts.h"
+#include "support/weight_copies.h"
 #include "train/learning_step.h"
 #include "train/small_training.h"
 #include "train/train_state.h"
+#include "train/training_part.h"
 
 namespace praxino {
 namespace {
 
-using testing::normal;
+using testing::current_copies;
+using testing::matrices;
 using testing::same_bits;
+using testing::training_part;
 using testing::WeightCasts;
 using Tensors = std::vector<at::Tensor>;
 
@@ -69,10 +70,6 @@ RunConfig config_of(const Shape& shape) {
   return config;
 }
 
-at::Tensor pictures(uint64_t seed) {
-  return (normal({2, 4, 3, 16, 16}, seed) * 40 + 128).clamp(0, 255).to(at::kByte);
-}
-
 struct Learner {
   Learner(const Shape& shape, bool copies)
       : config(config_of(shape)),
@@ -84,11 +81,7 @@ struct Learner {
   }
 
   TrainingPart part(uint64_t sample, bool spoiled = false) const {
-    const at::Tensor tokens = world.tokenizer->encode(pictures(sample)).values;
-    TrainingPart part{
-        .input = world.objective->corrupt(
-            tokens, {1, {static_cast<int64_t>(sample), static_cast<int64_t>(sample) + 100}}),
-        .actions = {.values = at::zeros({2, 4, 0}), .known = at::zeros({2, 4}, at::kBool)}};
+    TrainingPart part = training_part(world, sample);
     if (spoiled) part.input.z.fill_(std::numeric_limits<float>::quiet_NaN());
     return part;
   }
@@ -125,22 +118,6 @@ struct Learner {
   Watched optimizer;
   LearningStep step;
 };
-
-int64_t matrices(const Parameters& parameters) {
-  return std::ranges::count(parameters.all(), ParameterRole::kMatrix, &Parameter::role);
-}
-
-/// How many matrices have a copy that is theirs; each is what rounding gives.
-int64_t current_copies(const Parameters& parameters) {
-  int64_t current = 0;
-  for (const Parameter& p : parameters.all()) {
-    const at::Tensor copy = p.copy ? p.copy->of(p.value) : at::Tensor();
-    if (!copy.defined()) continue;
-    ++current;
-    EXPECT_TRUE(same_bits(copy, p.value.detach().to(at::kBFloat16))) << p.name;
-  }
-  return current;
-}
 
 bool has_copies(const Parameters& parameters) {
   return std::ranges::any_of(

@@ -1,20 +1,39 @@
 #pragma once
-// Counts how often this thread rounds one of some weights to bfloat16: by a conversion of its own,
-// or into a copy that is kept.
+// What tests ask of the bfloat16 copies of weights.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/record_function.h>
+#include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "praxino/layers/parameters.h"
+#include "support/tensors.h"
 
 namespace praxino::testing {
 
-/// One a thread.
+inline int64_t matrices(const Parameters& parameters) {
+  return std::ranges::count(parameters.all(), ParameterRole::kMatrix, &Parameter::role);
+}
+
+/// How many matrices have a copy that is theirs. Each must be what rounding gives.
+inline int64_t current_copies(const Parameters& parameters) {
+  int64_t current = 0;
+  for (const Parameter& p : parameters.all()) {
+    const at::Tensor copy = p.copy ? p.copy->of(p.value) : at::Tensor();
+    if (!copy.defined()) continue;
+    ++current;
+    EXPECT_TRUE(same_bits(copy, p.value.detach().to(at::kBFloat16))) << p.name;
+  }
+  return current;
+}
+
+/// Counts how often this thread rounds one of some weights to bfloat16: by a conversion of its own,
+/// or into a copy that is kept. One a thread.
 class WeightCasts {
  public:
   explicit WeightCasts(const Parameters& parameters) {
