@@ -52,8 +52,8 @@ void keep_copies(const Parameters& parameters) {
     elements += aligned(parameter.value.numel());
   }
   if (elements == 0) return;
-  const at::Tensor flat = at::empty(
-      {elements}, parameters.all().front().value.detach().options().dtype(at::kBFloat16));
+  const at::Tensor flat =
+      at::empty({elements}, parameters.all().front().value.detach().options().dtype(at::kBFloat16));
   int64_t begin = 0;
   for (const Parameter& parameter : parameters.all()) {
     if (!is_copied(parameter)) continue;

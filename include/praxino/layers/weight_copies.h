@@ -35,7 +35,7 @@ class WeightCopy {
   at::Tensor memory_;
   bool written_ = false;
   bool lent_ = false;
-  int64_t version_ = 0;           // of the weight, when it was written
+  int64_t version_ = 0;            // of the weight, when it was written
   const void* address_ = nullptr;  // of the weight then
 };
 
