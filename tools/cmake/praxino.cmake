@@ -36,10 +36,11 @@ function(praxino_test name)
     ${T_DEPENDS} ${T_LINK} GTest::gmock GTest::gtest_main praxino_options)
   target_include_directories(${target} PRIVATE
     ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_options(${target} PRIVATE ${PRAXINO_LIGHT_OPTIMIZATION})
   target_compile_definitions(${target} PRIVATE PRAXINO_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     PRAXINO_BINARY="$<TARGET_FILE_DIR:${target}>/praxino")
   if(T_TORCH AND PRAXINO_PCH)
-    target_precompile_headers(${target} REUSE_FROM praxino_pch)
+    target_precompile_headers(${target} REUSE_FROM praxino_tests_pch)
   endif()
   if(NOT T_LABELS)
     set(T_LABELS unit)
